@@ -1,0 +1,125 @@
+package upgrade
+
+import (
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A Program says what to run, as an operator wrote it.
+type Program struct {
+	// Command is the program, a path or a name to be looked up in PATH,
+	// followed by its arguments.
+	Command []string `json:"command"`
+	// Dir is the working directory; empty means the supervisor's own.
+	Dir string `json:"dir,omitempty"`
+	// Env are KEY=VALUE entries added to the supervisor's own environment.
+	Env []string `json:"env,omitempty"`
+}
+
+// A Release is what a generation runs: a Program with its path resolved.
+type Release struct {
+	Program
+	// Path is the absolute path of the executable with every symlink resolved.
+	Path string `json:"path"`
+	// BuildID tells builds apart: the version-control revision of a Go
+	// binary, or else its module version; empty if there is neither.
+	BuildID string `json:"build_id,omitempty"`
+}
+
+// String names the release in one line.
+func (r Release) String() string {
+	if r.BuildID == "" {
+		return r.Path
+	}
+	return r.Path + " (" + r.BuildID + ")"
+}
+
+// Resolve finds what p means now. It looks a bare name up in PATH, takes a
+// relative path from Dir, follows every symlink, and checks that the result is
+// an executable file. It is called again for each upgrade, so that a release
+// directory behind a symlink is seen as it is at that moment.
+func Resolve(p Program) (Release, error) {
+	if len(p.Command) == 0 || p.Command[0] == "" {
+		return Release{}, errors.New("no program given")
+	}
+	if p.Dir != "" {
+		if info, err := os.Stat(p.Dir); err != nil {
+			return Release{}, fmt.Errorf("working directory: %w", err)
+		} else if !info.IsDir() {
+			return Release{}, fmt.Errorf("working directory %s is not a directory", p.Dir)
+		}
+	}
+	path, err := locate(p.Command[0], p.Dir)
+	if err != nil {
+		return Release{}, err
+	}
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return Release{}, fmt.Errorf("program %s: %w", path, err)
+	}
+	if err := executable(resolved); err != nil {
+		return Release{}, err
+	}
+	return Release{Program: p, Path: resolved, BuildID: buildID(resolved)}, nil
+}
+
+// locate makes name absolute without resolving symlinks.
+func locate(name, dir string) (string, error) {
+	if strings.ContainsRune(name, os.PathSeparator) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		return filepath.Abs(name)
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("program %q is not in PATH; give its path: %w", name, err)
+	}
+	return filepath.Abs(path)
+}
+
+func executable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("program %s: %w", path, err)
+	}
+	if info.IsDir() {
+		return fmt.Errorf("program %s is a directory", path)
+	}
+	if info.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("program %s is not executable (mode %v); try chmod +x: %w", path, info.Mode().Perm(), fs.ErrPermission)
+	}
+	return nil
+}
+
+// buildID reads what the Go toolchain wrote into the binary; "" for others.
+func buildID(path string) string {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	revision, modified := "", ""
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			revision = s.Value[:min(12, len(s.Value))]
+		case "vcs.modified":
+			if s.Value == "true" {
+				modified = "+dirty"
+			}
+		}
+	}
+	if revision != "" {
+		return revision + modified
+	}
+	if v := info.Main.Version; v != "(devel)" {
+		return v
+	}
+	return ""
+}

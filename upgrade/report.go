@@ -1,0 +1,173 @@
+package upgrade
+
+import "time"
+
+// A Verdict is how an upgrade ended.
+type Verdict string
+
+const (
+	// Refused: admission did not let the upgrade start. Nothing happened.
+	Refused Verdict = "refused"
+	// Aborted: ended before the cut-over. The active generation was not touched.
+	Aborted Verdict = "aborted"
+	// RolledBack: ended after the cut-over. The previous generation accepts again.
+	RolledBack Verdict = "rolled-back"
+	// Committed: the new generation is active and the old one drains.
+	Committed Verdict = "committed"
+)
+
+// A Kind is what a caller asked for.
+type Kind string
+
+const (
+	// KindUpgrade replaces the active release by the requested one.
+	KindUpgrade Kind = "upgrade"
+	// KindRollback replaces the active release by the one before it.
+	KindRollback Kind = "rollback"
+)
+
+// A Request asks for an upgrade.
+type Request struct {
+	// Program is what to run from now on. Nil means the program of the active
+	// release, resolved anew: the ordinary deployment, where the file or the
+	// symlink behind the same path has been replaced.
+	Program *Program `json:"program,omitempty"`
+	// Force cuts over although admission objects to the moment, or although
+	// the active generation does not answer the pause. The report says so.
+	Force bool `json:"force,omitempty"`
+	// WaitDrain asks for the report only when the old generation has ended, so
+	// that it can say whether connections were cut.
+	WaitDrain bool `json:"wait_drain,omitempty"`
+	// Timeout bounds the time until the verdict; when it has passed the
+	// upgrade is aborted or rolled back. 0 means that only the Policy's limits
+	// apply.
+	Timeout time.Duration `json:"timeout_ns,omitempty"`
+	// Reason is the caller's own note, repeated in the report: a change
+	// number, a name.
+	Reason string `json:"reason,omitempty"`
+}
+
+// A Step is one line of an upgrade's progress.
+type Step struct {
+	// Request is the number of the upgrade, as in Report.
+	Request uint64 `json:"request"`
+	// Time is the wall clock; ElapsedSeconds counts from the request.
+	Time           time.Time `json:"time"`
+	ElapsedSeconds float64   `json:"elapsed_seconds"`
+	// Phase is the phase that begins.
+	Phase Phase `json:"phase"`
+	// Generation is the generation that the step is about; 0 if none.
+	Generation int `json:"generation,omitempty"`
+	// Text says in words what happened.
+	Text string `json:"text"`
+}
+
+// A Report is the whole account of one upgrade.
+type Report struct {
+	// Request is the number of the upgrade: 1, 2, ... in this supervisor.
+	Request uint64  `json:"request"`
+	Kind    Kind    `json:"kind"`
+	Verdict Verdict `json:"verdict"`
+	// Reason says in words why the verdict is what it is.
+	Reason string `json:"reason"`
+	// From and To are the generations; To is 0 if none was started.
+	From int `json:"from_generation"`
+	To   int `json:"to_generation,omitempty"`
+	// FromRelease and ToRelease are what they run.
+	FromRelease *Release  `json:"from_release,omitempty"`
+	ToRelease   *Release  `json:"to_release,omitempty"`
+	Started     time.Time `json:"started"`
+	// DurationSeconds is the time from the request to the verdict.
+	DurationSeconds float64 `json:"duration_seconds"`
+	// StartupSeconds is the part of it that the candidate took from its start
+	// to its ready.
+	StartupSeconds float64 `json:"startup_seconds"`
+	// Phases are the phases in their order.
+	Phases []PhaseTime `json:"phases"`
+	// Output are the candidate's last lines of output, for a candidate that
+	// failed and where they can be had.
+	Output []string `json:"output,omitempty"`
+	// Forced repeats the request's Force; Note its Reason.
+	Forced bool   `json:"forced,omitempty"`
+	Note   string `json:"note,omitempty"`
+	// Drained tells that the old generation's end was waited for; Cut is the
+	// number of connections that were cut at its drain deadline, and
+	// CutUnknown is set where some may have been but the generation could not
+	// say how many.
+	Drained    bool `json:"drained,omitempty"`
+	Cut        int  `json:"connections_cut,omitempty"`
+	CutUnknown bool `json:"connections_cut_unknown,omitempty"`
+}
+
+// PhaseTime is the time spent in one phase of an upgrade.
+type PhaseTime struct {
+	Phase   Phase   `json:"phase"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Status is a picture of the supervisor at one moment.
+type Status struct {
+	Service string    `json:"service"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	// Phase is idle, or the phase of the running upgrade.
+	Phase Phase `json:"phase"`
+	// Request is the number of the running upgrade; 0 if none.
+	Request uint64 `json:"request,omitempty"`
+	// Stopping tells that the supervisor was told to stop.
+	Stopping    bool               `json:"stopping,omitempty"`
+	Generations []GenerationStatus `json:"generations"`
+	Listeners   []ListenerStatus   `json:"listeners"`
+	// Restarts counts how often a crashed active generation was started anew.
+	Restarts uint64 `json:"restarts"`
+	// Restart tells of the back-off in progress, if there is one.
+	Restart *RestartStatus `json:"restart,omitempty"`
+	// Release is what runs, or is to run; Previous is what rollback would start.
+	Release  *Release `json:"release,omitempty"`
+	Previous *Release `json:"previous_release,omitempty"`
+	// Reports are the latest verdicts, newest last.
+	Reports []Report `json:"reports"`
+}
+
+// RestartStatus tells why the active generation is down and when it is tried
+// again.
+type RestartStatus struct {
+	Reason   string    `json:"reason"`
+	Failures int       `json:"failures"`
+	Next     time.Time `json:"next"`
+}
+
+// GenerationStatus describes one generation that is alive.
+type GenerationStatus struct {
+	Generation int       `json:"generation"`
+	Role       Role      `json:"role"`
+	PID        int       `json:"pid,omitempty"`
+	Release    Release   `json:"release"`
+	Started    time.Time `json:"started"`
+	// Ready is when it said ready; nil before.
+	Ready *time.Time `json:"ready,omitempty"`
+	// Library and Capabilities are what it said of itself.
+	Library      string   `json:"library,omitempty"`
+	Capabilities []string `json:"capabilities,omitempty"`
+	// Accepted and Active are sums over Listeners.
+	Accepted  uint64          `json:"accepted"`
+	Active    int64           `json:"active"`
+	Listeners []ListenerStats `json:"listeners,omitempty"`
+	// DrainDeadline is when a draining generation is ended.
+	DrainDeadline *time.Time `json:"drain_deadline,omitempty"`
+}
+
+// ListenerStats are what a generation reported of one listener.
+type ListenerStats struct {
+	Name          string  `json:"name"`
+	Accepted      uint64  `json:"accepted"`
+	Active        int64   `json:"active"`
+	OldestSeconds float64 `json:"oldest_seconds,omitempty"`
+}
+
+// ListenerStatus describes one listening socket that the supervisor holds.
+type ListenerStatus struct {
+	Name    string `json:"name"`
+	Network string `json:"network"`
+	Address string `json:"address"`
+}
