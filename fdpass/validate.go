@@ -1,0 +1,265 @@
+package fdpass
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of what a message may carry, beside those of its packet.
+const (
+	// MaxName is the length of the longest listener or service name, in bytes.
+	MaxName = 255
+	// MaxReason is the length of the longest reason, in bytes. Send cuts what
+	// is longer; Receive refuses it.
+	MaxReason = 4096
+	// MaxDurations is the number of elements of a duration histogram at most.
+	MaxDurations = 64
+	// MaxID is the largest id and the largest count of a message: the largest
+	// integer that every JSON reader keeps exactly.
+	MaxID = 1<<53 - 1
+
+	maxAddress      = 512
+	maxCapabilities = 32
+	maxGeneration   = math.MaxInt32
+	// maxMillis keeps every number of milliseconds within a time.Duration.
+	maxMillis = int64(math.MaxInt64 / time.Millisecond)
+)
+
+func (Hello) kind() string     { return "hello" }
+func (Welcome) kind() string   { return "welcome" }
+func (Listeners) kind() string { return "listeners" }
+func (Received) kind() string  { return "received" }
+func (Ready) kind() string     { return "ready" }
+func (Failed) kind() string    { return "failed" }
+func (Pause) kind() string     { return "pause" }
+func (Resume) kind() string    { return "resume" }
+func (Drain) kind() string     { return "drain" }
+func (Paused) kind() string    { return "paused" }
+func (Resumed) kind() string   { return "resumed" }
+func (Drained) kind() string   { return "drained" }
+func (Stats) kind() string     { return "stats" }
+func (Error) kind() string     { return "error" }
+
+// validate leaves the other fields of a foreign version alone, so that Offer
+// can answer with the version instead of with a detail.
+func (m Hello) validate() error {
+	switch {
+	case m.Protocol < 1:
+		return errors.New("protocol must be 1 or more")
+	case m.Protocol != Protocol:
+		return nil
+	case m.PID < 1 || m.PID > math.MaxInt32:
+		return fmt.Errorf("pid cannot be %d", m.PID)
+	case len(m.Capabilities) > maxCapabilities:
+		return fmt.Errorf("more than %d capabilities", maxCapabilities)
+	}
+	for _, c := range m.Capabilities {
+		if err := checkName(c); err != nil {
+			return fmt.Errorf("capability %q: %w", c, err)
+		}
+	}
+	return checkText("library", m.Library)
+}
+
+func (m Welcome) validate() error {
+	switch {
+	case m.Protocol < 1:
+		return errors.New("protocol must be 1 or more")
+	case m.Protocol != Protocol:
+		return nil
+	case m.Service == "":
+		return errors.New("service is missing")
+	case m.Generation < 1 || m.Generation > maxGeneration:
+		return fmt.Errorf("generation cannot be %d", m.Generation)
+	case m.Listeners < 0 || m.Listeners > MaxListeners:
+		return fmt.Errorf("listeners must be from 0 to %d, not %d", MaxListeners, m.Listeners)
+	}
+	return errors.Join(
+		checkText("service", m.Service),
+		checkMillis("stats_ms", m.StatsMS),
+		checkMillis("ready_ms", m.ReadyMS),
+	)
+}
+
+func (m Listeners) validate() error {
+	switch {
+	case m.Of < 1 || m.Of > MaxListeners:
+		return fmt.Errorf("of must be from 1 to %d, not %d", MaxListeners, m.Of)
+	case m.Batch < 1 || m.Batch > m.Of:
+		return fmt.Errorf("batch must be from 1 to %d, not %d", m.Of, m.Batch)
+	case len(m.Listeners) < 1 || len(m.Listeners) > MaxBatch:
+		return fmt.Errorf("a batch must carry from 1 to %d listeners, not %d", MaxBatch, len(m.Listeners))
+	}
+	return checkListeners(m.Listeners)
+}
+
+func (m Received) validate() error {
+	switch {
+	case m.Batch < 1 || m.Batch > MaxListeners:
+		return fmt.Errorf("batch must be from 1 to %d, not %d", MaxListeners, m.Batch)
+	case m.Count < 0 || m.Count > MaxBatch:
+		return fmt.Errorf("count must be from 0 to %d, not %d", MaxBatch, m.Count)
+	case len(m.Cookies) > MaxBatch:
+		return fmt.Errorf("more than %d cookies", MaxBatch)
+	}
+	return nil
+}
+
+func (Ready) validate() error    { return nil }
+func (m Failed) validate() error { return checkReason(m.Reason) }
+func (m Pause) validate() error  { return checkID(m.ID) }
+func (m Resume) validate() error { return checkID(m.ID) }
+
+func (m Drain) validate() error {
+	return errors.Join(checkID(m.ID), checkMillis("deadline_ms", m.DeadlineMS))
+}
+
+func (m Paused) validate() error {
+	return errors.Join(checkID(m.ID), checkCount("accepted", m.Accepted))
+}
+
+func (m Resumed) validate() error { return checkID(m.ID) }
+
+func (m Drained) validate() error {
+	if m.Cut < 0 {
+		return fmt.Errorf("cut cannot be %d", m.Cut)
+	}
+	return errors.Join(checkID(m.ID), checkCount("accepted", m.Accepted))
+}
+
+func (m Stats) validate() error {
+	if len(m.Listeners) > MaxListeners {
+		return fmt.Errorf("more than %d listeners", MaxListeners)
+	}
+	seen := make(map[string]struct{}, len(m.Listeners))
+	for _, l := range m.Listeners {
+		if err := l.validate(); err != nil {
+			return fmt.Errorf("listener %q: %w", l.Name, err)
+		}
+		if _, twice := seen[l.Name]; twice {
+			return fmt.Errorf("listener %q is named twice", l.Name)
+		}
+		seen[l.Name] = struct{}{}
+	}
+	return nil
+}
+
+func (l ListenerStats) validate() error {
+	if l.Active < 0 || l.Active > MaxID {
+		return fmt.Errorf("active cannot be %d", l.Active)
+	}
+	if len(l.Durations) > MaxDurations {
+		return fmt.Errorf("more than %d durations", MaxDurations)
+	}
+	for _, n := range l.Durations {
+		if err := checkCount("a duration", n); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
+		checkName(l.Name),
+		checkCount("accepted", l.Accepted),
+		checkMillis("oldest_ms", l.OldestMS),
+	)
+}
+
+func (m Error) validate() error { return checkReason(m.Reason) }
+
+func (l Listener) validate() error {
+	if err := checkName(l.Name); err != nil {
+		return err
+	}
+	switch {
+	case !slices.Contains(networks(), l.Network):
+		return fmt.Errorf("network %q is not known", l.Network)
+	case l.Address == "":
+		return errors.New("address is missing")
+	case len(l.Address) > maxAddress:
+		return fmt.Errorf("address is longer than %d bytes", maxAddress)
+	case l.Cookie == 0:
+		return errors.New("cookie is missing")
+	}
+	return nil
+}
+
+// networks are the values that Listener.Network may have.
+func networks() []string {
+	return []string{"tcp", "tcp4", "tcp6", "unix", "unixpacket", "unixgram", "udp", "udp4", "udp6"}
+}
+
+// checkListeners also reports a name that is given twice.
+func checkListeners(ls []Listener) error {
+	seen := make(map[string]struct{}, len(ls))
+	for _, l := range ls {
+		if err := l.validate(); err != nil {
+			return fmt.Errorf("listener %q: %w", l.Name, err)
+		}
+		if _, twice := seen[l.Name]; twice {
+			return fmt.Errorf("listener %q is named twice", l.Name)
+		}
+		seen[l.Name] = struct{}{}
+	}
+	return nil
+}
+
+// checkName keeps names fit for a command line, a log and an environment.
+func checkName(s string) error {
+	switch {
+	case s == "":
+		return errors.New("name is missing")
+	case len(s) > MaxName:
+		return fmt.Errorf("name is longer than %d bytes", MaxName)
+	case !utf8.ValidString(s):
+		return errors.New("name is not valid UTF-8")
+	}
+	for _, r := range s {
+		if r == '=' || unicode.IsSpace(r) || !unicode.IsPrint(r) {
+			return fmt.Errorf("name must be printable, without spaces and '=', so not %q", r)
+		}
+	}
+	return nil
+}
+
+func checkText(field, s string) error {
+	if len(s) > MaxName {
+		return fmt.Errorf("%s is longer than %d bytes", field, MaxName)
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("%s must be printable", field)
+	}
+	return nil
+}
+
+func checkReason(s string) error {
+	if len(s) > MaxReason {
+		return fmt.Errorf("reason is longer than %d bytes", MaxReason)
+	}
+	return nil
+}
+
+func checkID(id uint64) error {
+	if id == 0 || id > MaxID {
+		return fmt.Errorf("id must be from 1 to %d, not %d", uint64(MaxID), id)
+	}
+	return nil
+}
+
+func checkCount(field string, n uint64) error {
+	if n > MaxID {
+		return fmt.Errorf("%s must be %d at most, not %d", field, uint64(MaxID), n)
+	}
+	return nil
+}
+
+func checkMillis(field string, ms int64) error {
+	if ms < 0 || ms > maxMillis {
+		return fmt.Errorf("%s must be from 0 to %d, not %d", field, maxMillis, ms)
+	}
+	return nil
+}
