@@ -1,0 +1,112 @@
+package config
+
+import (
+	"github.com/spf13/pflag"
+)
+
+// A Setting is one thing that can be said, as a flag and in the file.
+type Setting struct {
+	// Name is the name of the flag and the key of the file.
+	Name string
+	// Group is the heading under which the documentation tells of it.
+	Group string
+	// Usage says what it means, beginning with the name of its value in
+	// backquotes.
+	Usage string
+	// Example is a value as the file has it.
+	Example string
+
+	add func(fs *pflag.FlagSet, name, usage string)
+}
+
+// Settings lists all that can be said besides the program, bound to c.
+func (c *Config) Settings() []Setting {
+	var all []Setting
+	for _, group := range [][]Setting{c.service(), c.upgrading(), c.restarting(), c.probing(), c.observing()} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// AddFlags adds a flag for each setting, with c's present values as defaults.
+func (c *Config) AddFlags(fs *pflag.FlagSet) {
+	for _, s := range c.Settings() {
+		s.add(fs, s.Name, s.Usage)
+	}
+}
+
+func (c *Config) service() []Setting {
+	const group = "The service"
+	return []Setting{
+		{"name", group, "`NAME` of the service: letters, digits and any of \"._-\", not beginning with a dot (default: the base name of the program)", `"web"`, text(&c.Name)},
+		{"listen", group, "listener as `NAME=NETWORK://ADDRESS`[?backlog=N][&mode=OCTAL]; networks: tcp tcp4 tcp6 udp udp4 udp6 unix unixpacket unixgram; may be repeated", `["http=tcp://127.0.0.1:8080", "admin=unix:///run/web/admin.sock?mode=0660"]`, list(&c.Listen)},
+		{"dir", group, "working `DIRECTORY` of the program; a relative path of the program is taken from here (default: the supervisor's own)", `"/srv/web"`, text(&c.Dir)},
+		{"env", group, "`KEY=VALUE` added to the program's environment; may be repeated", `["GOMEMLIMIT=512MiB"]`, list(&c.Env)},
+		{"env-clear", group, "give the program none of the supervisor's own environment but PATH", `true`, toggle(&c.EnvClear)},
+		{"run-dir", group, "`DIRECTORY` of the control socket (default: $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/supervisor/NAME, else /run/supervisor/NAME)", `"/run/web"`, text(&c.RunDir)},
+	}
+}
+
+func (c *Config) upgrading() []Setting {
+	const group = "Upgrades"
+	return []Setting{
+		{"ready-timeout", group, "how long a candidate may take from its start to its ready, probe included", `"30s"`, duration(&c.ReadyTimeout)},
+		{"overlap", group, "how long both generations accept at least before the gate is asked", `"0s"`, duration(&c.Overlap)},
+		{"settle", group, "how long all must have been well without a break before the cut-over", `"100ms"`, duration(&c.Settle)},
+		{"gate-timeout", group, "how long the gate may take to open before the upgrade is aborted", `"10s"`, duration(&c.GateTimeout)},
+		{"pause-timeout", group, "how long a generation may take to answer that it has paused or resumed", `"2s"`, duration(&c.PauseTimeout)},
+		{"bake", group, "how long the new generation is watched alone before the commit; until then the old one can accept again at once", `"5s"`, duration(&c.Bake)},
+		{"drain-timeout", group, "how long an old generation may finish what it has accepted before its connections are cut", `"30s"`, duration(&c.DrainTimeout)},
+		{"stop-grace", group, "how long a generation has from the end of its drain, or from SIGTERM, to the next harsher means", `"5s"`, duration(&c.StopGrace)},
+		{"max-draining", group, "`NUMBER` of generations that may be draining when an upgrade starts", `8`, number(&c.MaxDraining)},
+	}
+}
+
+func (c *Config) restarting() []Setting {
+	const group = "Restarts after a crash"
+	return []Setting{
+		{"backoff-min", group, "pause before a crashed active generation is started again; it doubles with every failure", `"100ms"`, duration(&c.BackoffMin)},
+		{"backoff-max", group, "longest such pause", `"30s"`, duration(&c.BackoffMax)},
+		{"stable-after", group, "how long a restarted generation must live for its failures to be forgotten", `"10s"`, duration(&c.StableAfter)},
+	}
+}
+
+func (c *Config) probing() []Setting {
+	const group = "Probes"
+	return []Setting{
+		{"probe", group, "`PATH` of an HTTP GET to each generation's private probe socket that must be answered with a status of 2xx (default: none; the program's own word is enough)", `"/healthz"`, text(&c.Probe)},
+		{"probe-command", group, "`WORD` of a command that must exit with status 0: the program, then its arguments, one flag each; no shell", `["/usr/local/bin/check-web", "--quick"]`, list(&c.ProbeCommand)},
+		{"probe-interval", group, "pause between two probes", `"100ms"`, duration(&c.ProbeInterval)},
+		{"probe-timeout", group, "how long one probe may take", `"2s"`, duration(&c.ProbeTimeout)},
+		{"probe-failures", group, "`NUMBER` of probes that fail in a row before the new generation counts as unhealthy during the bake", `3`, number(&c.ProbeFailures)},
+	}
+}
+
+func (c *Config) observing() []Setting {
+	const group = "Metrics and logs"
+	return []Setting{
+		{"metrics", group, "TCP `HOST:PORT` that serves GET /metrics as well; without a host, 127.0.0.1 (default: the control socket only)", `"127.0.0.1:9100"`, text(&c.Metrics)},
+		{"log-format", group, "`FORMAT` of the log on standard error: text or json", `"text"`, text(&c.LogFormat)},
+		{"log-level", group, "least `LEVEL` that is logged: debug, info, warn or error", `"info"`, text(&c.LogLevel)},
+	}
+}
+
+func text(p *string) func(*pflag.FlagSet, string, string) {
+	return func(fs *pflag.FlagSet, name, usage string) { fs.StringVar(p, name, *p, usage) }
+}
+
+func list(p *[]string) func(*pflag.FlagSet, string, string) {
+	return func(fs *pflag.FlagSet, name, usage string) { fs.StringArrayVar(p, name, *p, usage) }
+}
+
+func toggle(p *bool) func(*pflag.FlagSet, string, string) {
+	return func(fs *pflag.FlagSet, name, usage string) { fs.BoolVar(p, name, *p, usage) }
+}
+
+func number(p *int) func(*pflag.FlagSet, string, string) {
+	return func(fs *pflag.FlagSet, name, usage string) { fs.IntVar(p, name, *p, usage) }
+}
+
+func duration(p *Duration) func(*pflag.FlagSet, string, string) {
+	return func(fs *pflag.FlagSet, name, usage string) { fs.Var(p, name, usage) }
+}

@@ -1,0 +1,218 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/supervisor/internal/listen"
+	"example.com/supervisor/upgrade"
+)
+
+// maxName is the length of the longest name of a service, in bytes. It leaves
+// room in the path of the control socket.
+const maxName = 64
+
+// Validate reports all settings that cannot be used, joined, each a
+// *SettingError without its place. It does not look whether files exist, save
+// for the program and the probe's command.
+func (c Config) Validate() error {
+	var wrong []error
+	check := func(key string, err error) {
+		if err != nil {
+			wrong = append(wrong, &SettingError{Key: key, Err: err})
+		}
+	}
+	check(c.checkProgram())
+	check("name", CheckName(c.ServiceName()))
+	check("listen", c.checkListen())
+	check("env", checkEnv(c.Env))
+	check("probe", checkProbe(c.Probe))
+	check("probe-command", checkCommand(c.ProbeCommand))
+	check("metrics", checkMetrics(c.Metrics))
+	check("log-format", oneOf(c.LogFormat, "text", "json"))
+	check("log-level", checkLevel(c.LogLevel))
+	for key, value := range c.positive() {
+		check(key, atLeast(value, 1))
+	}
+	check("overlap", atLeast(c.Overlap, 0))
+	check("settle", atLeast(c.Settle, 0))
+	check("bake", atLeast(c.Bake, 0))
+	check("max-draining", within(c.MaxDraining, 1, 1000))
+	check("probe-failures", within(c.ProbeFailures, 1, 1_000_000))
+	if c.BackoffMin > c.BackoffMax {
+		check("backoff-min", fmt.Errorf("must not be more than backoff-max: %v, %v", c.BackoffMin, c.BackoffMax))
+	}
+	if c.Settle >= c.GateTimeout {
+		check("settle", fmt.Errorf("must be less than gate-timeout, or the gate can never open: %v, %v", c.Settle, c.GateTimeout))
+	}
+	slices.SortStableFunc(wrong, func(a, b error) int {
+		return strings.Compare(a.(*SettingError).Key, b.(*SettingError).Key)
+	})
+	return errors.Join(wrong...)
+}
+
+// positive are the settings of time that must be more than 0.
+func (c Config) positive() map[string]Duration {
+	return map[string]Duration{
+		"ready-timeout":  c.ReadyTimeout,
+		"gate-timeout":   c.GateTimeout,
+		"pause-timeout":  c.PauseTimeout,
+		"drain-timeout":  c.DrainTimeout,
+		"stop-grace":     c.StopGrace,
+		"backoff-min":    c.BackoffMin,
+		"backoff-max":    c.BackoffMax,
+		"stable-after":   c.StableAfter,
+		"probe-interval": c.ProbeInterval,
+		"probe-timeout":  c.ProbeTimeout,
+	}
+}
+
+// checkProgram resolves the program as an upgrade will, and returns the
+// setting to blame.
+func (c Config) checkProgram() (key string, err error) {
+	if len(c.Program) == 0 {
+		return programKey, errors.New("no program given; add -- PROGRAM [ARGS...], or program = [...] in the file")
+	}
+	if err := noNUL(append(c.Program, c.Dir)); err != nil {
+		return programKey, err
+	}
+	_, err = upgrade.Resolve(c.UpgradeProgram())
+	return programKey, err
+}
+
+// CheckName reports why name cannot be the name of a service.
+func CheckName(name string) error {
+	wrong := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+	}
+	switch {
+	case name == "":
+		return errors.New("no name given")
+	case len(name) > maxName:
+		return fmt.Errorf("%q is longer than %d bytes; choose a shorter name", name, maxName)
+	case strings.HasPrefix(name, "."), strings.HasPrefix(name, "-"), strings.ContainsFunc(name, wrong):
+		return fmt.Errorf("%q cannot be the name of a service; use letters, digits and any of \"._-\", beginning with a letter or digit", name)
+	}
+	return nil
+}
+
+func (c Config) checkListen() error {
+	if len(c.Listen) == 0 {
+		return errors.New("no listener given; add for example --listen http=tcp://127.0.0.1:8080")
+	}
+	_, err := listen.ParseSpecs(c.Listen)
+	return err
+}
+
+// checkEnv refuses what would break the program's own understanding of its
+// channel, besides what no environment can hold.
+func checkEnv(env []string) error {
+	for _, entry := range env {
+		key, _, ok := strings.Cut(entry, "=")
+		if !ok || key == "" {
+			return fmt.Errorf("%q is not of the form KEY=VALUE", entry)
+		}
+		if strings.HasPrefix(key, "SUPERVISOR_") || strings.HasPrefix(key, "LISTEN_") || key == "NOTIFY_SOCKET" {
+			return fmt.Errorf("%s is set by the supervisor itself; leave it out", key)
+		}
+	}
+	return noNUL(env)
+}
+
+func noNUL(words []string) error {
+	for _, word := range words {
+		if strings.ContainsRune(word, 0) {
+			return fmt.Errorf("%q contains a NUL byte", word)
+		}
+	}
+	return nil
+}
+
+func checkProbe(path string) error {
+	if path != "" && !strings.HasPrefix(path, "/") {
+		return fmt.Errorf("%q is not a path; begin it with a slash as in /healthz", path)
+	}
+	if strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return fmt.Errorf("%q contains a space or control character; write it as %%20", path)
+	}
+	return nil
+}
+
+func checkCommand(words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	if err := noNUL(words); err != nil {
+		return err
+	}
+	if _, err := exec.LookPath(words[0]); err != nil {
+		return fmt.Errorf("cannot be run: %w", err)
+	}
+	return nil
+}
+
+// MetricsAddress is the TCP address for metrics with its host; empty if there
+// is to be none.
+func (c Config) MetricsAddress() string {
+	host, port, err := net.SplitHostPort(c.Metrics)
+	if err != nil || host != "" {
+		return c.Metrics
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
+func checkMetrics(address string) error {
+	if address == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not HOST:PORT, such as 127.0.0.1:9100", address)
+	}
+	return nil
+}
+
+// Level is the least level that is logged. It is that of a valid Config.
+func (c Config) Level() slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // checked by Validate
+	return level
+}
+
+func checkLevel(name string) error {
+	return oneOf(name, "debug", "info", "warn", "error")
+}
+
+func oneOf(value string, known ...string) error {
+	if slices.Contains(known, value) {
+		return nil
+	}
+	return fmt.Errorf("%q is none of %s", value, strings.Join(known, ", "))
+}
+
+func atLeast(d Duration, least time.Duration) error {
+	if time.Duration(d) >= least {
+		return nil
+	}
+	if least == 0 {
+		return fmt.Errorf("must not be negative: %v", d)
+	}
+	return fmt.Errorf("must be more than 0: %v", d)
+}
+
+func within(n, least, most int) error {
+	if n < least || n > most {
+		return fmt.Errorf("must be from %d to %d: %d", least, most, n)
+	}
+	return nil
+}
