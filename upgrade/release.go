@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // A Program says what to run, as an operator wrote it.
@@ -30,6 +31,10 @@ type Release struct {
 	// BuildID tells builds apart: the version-control revision of a Go
 	// binary, or else its module version; empty if there is neither.
 	BuildID string `json:"build_id,omitempty"`
+	// File is the identity of the file at Path when it was resolved: device,
+	// inode, size and time of modification. It changes when the file is
+	// replaced or written over.
+	File string `json:"file,omitempty"`
 }
 
 // String names the release in one line.
@@ -63,10 +68,24 @@ func Resolve(p Program) (Release, error) {
 	if err != nil {
 		return Release{}, fmt.Errorf("program %s: %w", path, err)
 	}
-	if err := executable(resolved); err != nil {
+	file, err := executable(resolved)
+	if err != nil {
 		return Release{}, err
 	}
-	return Release{Program: p, Path: resolved, BuildID: buildID(resolved)}, nil
+	return Release{Program: p, Path: resolved, BuildID: buildID(resolved), File: file}, nil
+}
+
+// Check says whether the file of r is still the one that was resolved: the
+// condition for going back to r.
+func (r Release) Check() error {
+	file, err := executable(r.Path)
+	if err != nil {
+		return err
+	}
+	if file != r.File {
+		return fmt.Errorf("program %s has been replaced since that release ran; give every release a path of its own, and a symlink to the current one", r.Path)
+	}
+	return nil
 }
 
 // locate makes name absolute without resolving symlinks.
@@ -84,18 +103,22 @@ func locate(name, dir string) (string, error) {
 	return filepath.Abs(path)
 }
 
-func executable(path string) error {
+// executable checks that path is an executable file and returns its identity.
+func executable(path string) (string, error) {
 	info, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("program %s: %w", path, err)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("program %s: %w", path, err)
+	case info.IsDir():
+		return "", fmt.Errorf("program %s is a directory", path)
+	case info.Mode().Perm()&0o111 == 0:
+		return "", fmt.Errorf("program %s is not executable (mode %v); try chmod +x: %w", path, info.Mode().Perm(), fs.ErrPermission)
 	}
-	if info.IsDir() {
-		return fmt.Errorf("program %s is a directory", path)
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "", fmt.Errorf("program %s: the system does not tell its inode: %w", path, errors.ErrUnsupported)
 	}
-	if info.Mode().Perm()&0o111 == 0 {
-		return fmt.Errorf("program %s is not executable (mode %v); try chmod +x: %w", path, info.Mode().Perm(), fs.ErrPermission)
-	}
-	return nil
+	return fmt.Sprintf("%d:%d:%d:%d", st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano()), nil
 }
 
 // buildID reads what the Go toolchain wrote into the binary; "" for others.

@@ -1,0 +1,190 @@
+package upgrade
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// keptReports is the number of reports that Status shows.
+const keptReports = 10
+
+// caller is somebody who waits for the verdict of a request.
+type caller struct {
+	kind    Kind
+	request Request
+	steps   chan Step
+	report  chan Report
+
+	// Owned by the supervisor's goroutine:
+	number     uint64
+	started    time.Time
+	phases     []PhaseTime
+	phase      Phase
+	phaseSince time.Time
+}
+
+func newCaller(k Kind, r Request) *caller {
+	return &caller{kind: k, request: r, steps: make(chan Step, 64), report: make(chan Report, 1), started: time.Now()}
+}
+
+// wait passes steps on until the report comes.
+func (c *caller) wait(ctx context.Context, ended <-chan struct{}, progress func(Step)) (Report, error) {
+	if progress == nil {
+		progress = func(Step) {}
+	}
+	for {
+		select {
+		case step := <-c.steps:
+			progress(step)
+		case report := <-c.report:
+			c.rest(progress)
+			return report, nil
+		case <-ctx.Done():
+			return Report{}, ctx.Err()
+		case <-ended:
+			select {
+			case report := <-c.report:
+				c.rest(progress)
+				return report, nil
+			default:
+				return Report{}, ErrEnded
+			}
+		}
+	}
+}
+
+// rest passes on the steps that came before the report.
+func (c *caller) rest(progress func(Step)) {
+	for {
+		select {
+		case step := <-c.steps:
+			progress(step)
+		default:
+			return
+		}
+	}
+}
+
+// say passes a step on; a caller that does not read misses some.
+func (c *caller) say(step Step) {
+	select {
+	case c.steps <- step:
+	default:
+	}
+}
+
+// enter counts the time since the last phase towards that phase.
+func (c *caller) enter(p Phase, now time.Time) {
+	if p == c.phase {
+		return
+	}
+	if c.phase != "" {
+		c.phases = append(c.phases, PhaseTime{c.phase, now.Sub(c.phaseSince).Seconds()})
+	}
+	c.phase, c.phaseSince = p, now
+}
+
+func (s *Supervisor) admitCaller(c *caller) {
+	s.lastRequest++
+	c.number = s.lastRequest
+	s.callers[c.number] = c
+	s.step(Requested{
+		Request: c.number, Kind: c.kind, Program: c.request.Program,
+		Force: c.request.Force, WaitDrain: c.request.WaitDrain, Timeout: c.request.Timeout,
+	})
+}
+
+// tell logs a step and passes it on to its caller.
+func (s *Supervisor) tell(a Tell) {
+	attrs := []any{"phase", string(a.Phase)}
+	if a.Generation != 0 {
+		attrs = append(attrs, "generation", a.Generation)
+		if g := s.generations[a.Generation]; g != nil && g.process != nil {
+			attrs = append(attrs, "pid", g.process.Snapshot().PID)
+		}
+	}
+	c := s.callers[a.Request]
+	if c != nil {
+		attrs = append(attrs, "request", a.Request)
+	}
+	s.log.Info(a.Text, attrs...)
+	if c == nil {
+		return
+	}
+	now := time.Now()
+	c.enter(a.Phase, now)
+	c.say(Step{Request: c.number, Time: now, ElapsedSeconds: now.Sub(c.started).Seconds(), Phase: a.Phase, Generation: a.Generation, Text: a.Text})
+}
+
+// reply makes the report and gives it to its caller.
+func (s *Supervisor) reply(a Reply) {
+	c := s.callers[a.Request]
+	delete(s.callers, a.Request)
+	now := time.Now()
+	c.enter(PhaseVerdict, now)
+	report := Report{
+		Request: a.Request, Kind: a.Kind, Verdict: a.Verdict, Reason: a.Reason,
+		From: a.From, To: a.To, FromRelease: a.FromRelease, ToRelease: a.ToRelease,
+		Started: c.started, DurationSeconds: now.Sub(c.started).Seconds(), Phases: c.phases,
+		Forced: a.Forced, Note: c.request.Reason,
+		Drained: a.Drained, Cut: a.Cut, CutUnknown: a.CutUnknown,
+	}
+	if g := s.generations[a.To]; g != nil {
+		if !g.ready.IsZero() {
+			report.StartupSeconds = g.ready.Sub(g.started).Seconds()
+		}
+		if a.Verdict == Aborted || a.Verdict == RolledBack {
+			report.Output = g.process.Output()
+		}
+	}
+	s.reports = append(s.reports, report)
+	s.reports = s.reports[max(0, len(s.reports)-keptReports):]
+	s.log.Info("verdict: "+string(a.Verdict), "request", a.Request, "kind", string(a.Kind), "reason", a.Reason,
+		"from", a.From, "to", a.To, "seconds", report.DurationSeconds)
+	if s.cfg.Reported != nil {
+		s.cfg.Reported(report)
+	}
+	c.report <- report
+}
+
+func (s *Supervisor) status(pid int) Status {
+	m := s.machine
+	st := Status{
+		Service: s.cfg.Service, PID: pid, Started: s.started,
+		Phase: m.phase, Stopping: m.stopping,
+		Generations: []GenerationStatus{}, Listeners: s.cfg.Listeners,
+		Restarts: s.restarts, Release: m.release, Previous: m.previous,
+		Reports: slices.Clone(s.reports),
+	}
+	if m.request != nil {
+		st.Request = m.request.Request
+	}
+	if m.restarting != nil {
+		st.Restart = &RestartStatus{Reason: m.restarting.reason, Failures: m.failures, Next: s.timers[m.restarting.timer].at}
+	}
+	for n, g := range s.generations {
+		st.Generations = append(st.Generations, g.status(n, m.role(n)))
+	}
+	slices.SortFunc(st.Generations, func(a, b GenerationStatus) int { return a.Generation - b.Generation })
+	return st
+}
+
+func (g *member) status(n int, role Role) GenerationStatus {
+	snapshot := g.process.Snapshot()
+	st := GenerationStatus{
+		Generation: n, Role: role, PID: snapshot.PID, Release: g.release, Started: g.started,
+		Library: snapshot.Library, Capabilities: snapshot.Capabilities, Listeners: snapshot.Listeners,
+	}
+	if at := g.ready; !at.IsZero() {
+		st.Ready = &at
+	}
+	if at := g.drainDeadline; !at.IsZero() {
+		st.DrainDeadline = &at
+	}
+	for _, l := range snapshot.Listeners {
+		st.Accepted += l.Accepted
+		st.Active += l.Active
+	}
+	return st
+}

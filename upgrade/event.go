@@ -1,0 +1,216 @@
+package upgrade
+
+import "time"
+
+// An Event is something that happened: the only input of the Machine.
+type Event interface{ isEvent() }
+
+// An Action is something to be done: the only output of the Machine.
+type Action interface{ isAction() }
+
+// A TimerID identifies one setting of a timer. It is never reused, so a timer
+// that fires late is told apart from its successor.
+type TimerID uint64
+
+// Events from the supervisor's own life and from its callers.
+type (
+	// Boot starts the first generation.
+	Boot struct{ Release Release }
+	// Requested is a caller's request. Request numbers are never reused.
+	Requested struct {
+		Request          uint64
+		Kind             Kind
+		Program          *Program
+		Force, WaitDrain bool
+		Timeout          time.Duration
+	}
+	// StopRequested ends the supervisor; Now does so without draining.
+	StopRequested struct{ Now bool }
+	// Admitted and NotAdmitted answer Admit.
+	Admitted struct {
+		Request uint64
+		Release Release
+	}
+	NotAdmitted struct {
+		Request uint64
+		Reason  string
+	}
+	// TimerFired reports a timer that was set and not stopped.
+	TimerFired struct{ Timer TimerID }
+)
+
+// Events about one generation: what it said, and what was seen of it.
+type (
+	// SaidReady: it accepts. CanPause tells whether it understands pause.
+	SaidReady struct {
+		Generation int
+		CanPause   bool
+	}
+	SaidFailed struct {
+		Generation int
+		Reason     string
+	}
+	SaidPaused struct {
+		Generation int
+		ID         uint64
+	}
+	SaidResumed struct {
+		Generation int
+		ID         uint64
+	}
+	SaidDrained struct {
+		Generation int
+		ID         uint64
+		Cut        int
+	}
+	// ChannelLost: it lives but can no longer be spoken to. Reason says what
+	// it did: "closed its channel".
+	ChannelLost struct {
+		Generation int
+		Reason     string
+	}
+	// Exited: its process has ended, or could not be started. Clean is exit
+	// status 0; Reason says what happened to it: "exited with status 3".
+	Exited struct {
+		Generation int
+		Clean      bool
+		Reason     string
+	}
+	// ProbePassed and ProbeFailed answer ProbeReady.
+	ProbePassed struct{ Generation int }
+	ProbeFailed struct {
+		Generation int
+		Reason     string
+	}
+	// GateOpened and GateShut answer OpenGate.
+	GateOpened struct {
+		Generation int
+		Reason     string
+	}
+	GateShut struct {
+		Generation int
+		Reason     string
+	}
+	// Tripped answers WatchBake when something is wrong.
+	Tripped struct {
+		Generation int
+		Reason     string
+	}
+)
+
+// Actions on the observers.
+type (
+	// Admit asks whether an upgrade may start now. Program is to be resolved;
+	// for a rollback, Release is what to run as it was.
+	Admit struct {
+		Request uint64
+		Program Program
+		Release *Release
+		Force   bool
+	}
+	ProbeReady struct{ Generation int }
+	OpenGate   struct{ Generation int }
+	WatchBake  struct{ Generation int }
+	// Unwatch ends whatever observation of the generation is under way.
+	Unwatch struct{ Generation int }
+)
+
+// Actions on generations.
+type (
+	Launch struct {
+		Generation int
+		Release    Release
+	}
+	Pause struct {
+		Generation int
+		ID         uint64
+	}
+	Resume struct {
+		Generation int
+		ID         uint64
+	}
+	// Drain: Final tells that no other generation will accept from the
+	// listeners any more.
+	Drain struct {
+		Generation int
+		ID         uint64
+		Deadline   time.Duration
+		Final      bool
+	}
+	// Terminate sends SIGTERM to the process, Kill SIGKILL to all of its group.
+	Terminate struct{ Generation int }
+	Kill      struct{ Generation int }
+)
+
+// Actions on the supervisor and its callers.
+type (
+	// SetTimer asks for a TimerFired. Jitter allows the time to be spread.
+	SetTimer struct {
+		Timer  TimerID
+		After  time.Duration
+		Jitter bool
+	}
+	StopTimer struct{ Timer TimerID }
+	// Tell reports progress; Request is 0 where no caller waits for it.
+	Tell struct {
+		Request    uint64
+		Phase      Phase
+		Generation int
+		Text       string
+	}
+	// Reply answers a Requested: exactly one for each.
+	Reply struct {
+		Request                uint64
+		Kind                   Kind
+		Verdict                Verdict
+		Reason                 string
+		From, To               int
+		FromRelease, ToRelease *Release
+		Forced                 bool
+		Drained                bool
+		Cut                    int
+		CutUnknown             bool
+	}
+	// CloseListeners closes the supervisor's own copies of the listeners.
+	CloseListeners struct{}
+	// Finish ends the supervisor: nothing is left. Failure is empty after an
+	// ordinary stop.
+	Finish struct{ Failure string }
+)
+
+func (Boot) isEvent()          {}
+func (Requested) isEvent()     {}
+func (StopRequested) isEvent() {}
+func (Admitted) isEvent()      {}
+func (NotAdmitted) isEvent()   {}
+func (TimerFired) isEvent()    {}
+func (SaidReady) isEvent()     {}
+func (SaidFailed) isEvent()    {}
+func (SaidPaused) isEvent()    {}
+func (SaidResumed) isEvent()   {}
+func (SaidDrained) isEvent()   {}
+func (ChannelLost) isEvent()   {}
+func (Exited) isEvent()        {}
+func (ProbePassed) isEvent()   {}
+func (ProbeFailed) isEvent()   {}
+func (GateOpened) isEvent()    {}
+func (GateShut) isEvent()      {}
+func (Tripped) isEvent()       {}
+
+func (Admit) isAction()          {}
+func (ProbeReady) isAction()     {}
+func (OpenGate) isAction()       {}
+func (WatchBake) isAction()      {}
+func (Unwatch) isAction()        {}
+func (Launch) isAction()         {}
+func (Pause) isAction()          {}
+func (Resume) isAction()         {}
+func (Drain) isAction()          {}
+func (Terminate) isAction()      {}
+func (Kill) isAction()           {}
+func (SetTimer) isAction()       {}
+func (StopTimer) isAction()      {}
+func (Tell) isAction()           {}
+func (Reply) isAction()          {}
+func (CloseListeners) isAction() {}
+func (Finish) isAction()         {}

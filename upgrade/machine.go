@@ -1,0 +1,895 @@
+package upgrade
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Machine decides every step of every upgrade. It is pure: it has no clock,
+// does no I/O and knows no goroutine; all it does is Step. It is owned by one
+// goroutine.
+//
+// The role of a generation is the slot that holds it. There is one slot for a
+// candidate, so there cannot be two, and the code that handles a failed
+// candidate has no reason to mention the active generation. A fact about a
+// generation that has left its role, or a timer that was replaced, is late:
+// no slot matches it and it yields no action.
+type Machine struct {
+	policy Policy
+
+	phase    Phase
+	deadline TimerID // of the phase
+	request  *request
+
+	active     *generation
+	candidate  *generation
+	paused     *generation
+	draining   []*generation
+	killed     []*generation
+	restarting *restart
+
+	release  *Release // committed: what is restarted after a crash
+	previous *Release // committed before it: what rollback starts
+	failures int      // restarts in a row that did not last
+	stable   TimerID  // when it fires, failures are forgotten
+
+	generations int     // numbers given so far
+	serial      TimerID // of timers and commands
+	stopping    bool
+	failure     string // why the supervisor ends by itself
+	finished    bool
+
+	out []Action
+}
+
+// generation is one running instance of the service.
+type generation struct {
+	number   int
+	release  Release
+	ready    bool // has said so: it may hold connections
+	canPause bool
+	mute     bool // its channel is lost
+	command  TimerID
+	// Once it is draining:
+	timer      TimerID
+	terminated bool // was sent SIGTERM
+	drained    bool // has said that no connection is left
+	cut        int
+	waiter     *request // is answered when this generation has ended
+}
+
+// request is the upgrade under way.
+type request struct {
+	Requested
+	timer       TimerID
+	undo        uint64 // the rollback request that undoes this one; 0 if none
+	reason      string // why it is being undone
+	from, to    int
+	fromRelease *Release
+	toRelease   *Release
+}
+
+// restart takes the place of an active generation that ended: first a
+// back-off, then a generation that starts.
+type restart struct {
+	generation *generation // nil during the back-off
+	timer      TimerID
+	reason     string // why the active generation is down
+}
+
+// NewMachine returns a machine that keeps to p.
+func NewMachine(p Policy) (*Machine, error) {
+	if err := p.Validate(); err != nil {
+		return nil, errors.Join(errors.New("cannot use this policy"), err)
+	}
+	return &Machine{policy: p.WithDefaults(), phase: PhaseIdle}, nil
+}
+
+// Step takes one event and returns what is to be done, in order.
+func (m *Machine) Step(e Event) []Action {
+	m.out = nil
+	if m.finished {
+		if r, ok := e.(Requested); ok {
+			m.refuse(r, "the supervisor has ended")
+		}
+		return m.out
+	}
+	m.dispatch(e)
+	m.finishIfEmpty()
+	return m.out
+}
+
+func (m *Machine) dispatch(e Event) {
+	switch e := e.(type) {
+	case Boot:
+		m.boot(e)
+	case Requested:
+		m.requested(e)
+	case StopRequested:
+		m.stop(e)
+	case Admitted:
+		m.admitted(e)
+	case NotAdmitted:
+		if m.phase == PhaseAdmission && m.request.Request == e.Request {
+			m.end(Refused, e.Reason)
+		}
+	case TimerFired:
+		m.timerFired(e.Timer)
+	case SaidReady:
+		m.saidReady(e)
+	case ProbePassed:
+		m.probePassed(e.Generation)
+	case GateOpened:
+		m.gateOpened(e)
+	case SaidPaused:
+		m.saidPaused(e)
+	case SaidResumed:
+		m.saidResumed(e)
+	case SaidDrained:
+		m.saidDrained(e)
+	case SaidFailed:
+		m.unfit(e.Generation, "says that it failed: "+e.Reason)
+	case ProbeFailed:
+		m.unfit(e.Generation, "did not pass its probe: "+e.Reason)
+	case GateShut:
+		m.unfit(e.Generation, "was not let through the gate: "+e.Reason)
+	case Tripped:
+		m.unfit(e.Generation, e.Reason)
+	case ChannelLost:
+		m.channelLost(e)
+	case Exited:
+		m.exited(e)
+	}
+}
+
+// ---- requests
+
+func (m *Machine) boot(e Boot) {
+	if m.generations > 0 || m.stopping {
+		return
+	}
+	m.launchCandidate(e.Release)
+}
+
+func (m *Machine) requested(e Requested) {
+	if reason := m.objection(e); reason != "" {
+		m.refuse(e, reason)
+		return
+	}
+	if m.request != nil { // a rollback while an upgrade runs undoes that upgrade
+		m.request.undo = e.Request
+		m.undo("a rollback was requested")
+		return
+	}
+	r := &request{Requested: e, fromRelease: m.release}
+	if m.active != nil {
+		r.from = m.active.number
+	}
+	m.request = r
+	admit := Admit{Request: e.Request, Program: m.release.Program, Force: e.Force}
+	if e.Program != nil {
+		admit.Program = *e.Program
+	}
+	if e.Kind == KindRollback {
+		admit.Release = m.previous
+	}
+	m.enter(PhaseAdmission, 0, "may the "+string(e.Kind)+" start?")
+	if e.Timeout > 0 {
+		r.timer = m.setTimer(e.Timeout)
+	}
+	m.setDeadline(m.policy.ReadyTimeout)
+	m.do(admit)
+}
+
+// objection says why a request cannot be taken now; "" if it can.
+func (m *Machine) objection(e Requested) string {
+	switch {
+	case m.stopping:
+		return "the supervisor is stopping"
+	case m.release == nil:
+		return "the first generation is not ready yet"
+	case m.request != nil && (e.Kind != KindRollback || m.request.Kind == KindRollback || m.request.undo != 0 || m.phase == PhaseRollback):
+		return fmt.Sprintf("%s %d is running (%s)", m.request.Kind, m.request.Request, m.phase)
+	case m.request != nil:
+		return ""
+	case e.Kind == KindRollback && m.previous == nil:
+		return "there is no previous release to go back to"
+	case len(m.draining)+len(m.killed) >= m.policy.MaxDraining:
+		return fmt.Sprintf("%d generations (%s) have not ended yet, and %d is the limit; wait, or lower the drain timeout",
+			len(m.draining)+len(m.killed), numbers(m.draining, m.killed), m.policy.MaxDraining)
+	}
+	return ""
+}
+
+func (m *Machine) refuse(e Requested, reason string) {
+	r := Reply{Request: e.Request, Kind: e.Kind, Verdict: Refused, Reason: reason, Forced: e.Force, FromRelease: m.release}
+	if m.active != nil {
+		r.From = m.active.number
+	}
+	m.do(r)
+}
+
+func (m *Machine) admitted(e Admitted) {
+	if m.phase == PhaseAdmission && m.request.Request == e.Request {
+		m.request.toRelease = &e.Release
+		m.launchCandidate(e.Release)
+	}
+}
+
+// ---- from the start of a candidate to the gate
+
+func (m *Machine) launchCandidate(r Release) {
+	m.candidate = m.newGeneration(r)
+	if m.request != nil {
+		m.request.to = m.candidate.number
+	}
+	m.enter(PhaseStart, m.candidate.number, "starts "+r.String())
+	m.setDeadline(m.policy.ReadyTimeout)
+	m.do(Launch{m.candidate.number, r})
+}
+
+func (m *Machine) saidReady(e SaidReady) {
+	switch {
+	case m.candidate.is(e.Generation) && m.phase == PhaseStart:
+		m.candidate.ready, m.candidate.canPause = true, e.CanPause
+		m.enter(PhaseReady, e.Generation, "says ready")
+		m.do(ProbeReady{e.Generation})
+	case m.restarting.is(e.Generation) && !m.restarting.generation.ready:
+		m.restarting.generation.ready, m.restarting.generation.canPause = true, e.CanPause
+		m.do(ProbeReady{e.Generation})
+	}
+}
+
+func (m *Machine) probePassed(n int) {
+	switch {
+	case m.candidate.is(n) && m.phase == PhaseReady:
+		if m.active == nil {
+			m.promoteNow("no generation was accepting")
+			return
+		}
+		m.enter(PhaseOverlap, n, fmt.Sprintf("accepts beside generation %d", m.active.number))
+		if m.policy.Overlap > 0 {
+			m.setDeadline(m.policy.Overlap)
+			return
+		}
+		m.openGate()
+	case m.restarting.is(n) && m.restarting.generation.ready:
+		m.restarted()
+	}
+}
+
+func (m *Machine) openGate() {
+	m.enter(PhaseGate, m.candidate.number, fmt.Sprintf("may generation %d stop accepting?", m.active.number))
+	m.setDeadline(m.policy.GateTimeout)
+	m.do(OpenGate{m.candidate.number})
+}
+
+func (m *Machine) gateOpened(e GateOpened) {
+	if m.phase != PhaseGate || !m.candidate.is(e.Generation) {
+		return
+	}
+	m.cancelRestart() // what the candidate is about to replace needs none
+	if m.active.canPause && !m.active.mute {
+		m.enter(PhaseCutOver, m.active.number, "is paused: "+e.Reason)
+		m.active.command = m.nextSerial()
+		m.setDeadline(m.policy.PauseTimeout)
+		m.do(Pause{m.active.number, uint64(m.active.command)})
+		return
+	}
+	m.enter(PhaseCutOver, m.active.number, "cannot pause: both accept until the commit")
+	m.bake(m.candidate)
+}
+
+// ---- cut-over, bake, commit
+
+func (m *Machine) saidPaused(e SaidPaused) {
+	if m.phase != PhaseCutOver || !m.active.is(e.Generation) || e.ID != uint64(m.active.command) {
+		return
+	}
+	m.paused, m.active, m.candidate = m.active, m.candidate, nil
+	m.bake(m.active)
+}
+
+// bake watches n: alone, or beside an old generation that cannot pause.
+func (m *Machine) bake(n *generation) {
+	m.stopDeadline()
+	if m.policy.Bake == 0 {
+		m.commit("")
+		return
+	}
+	m.enter(PhaseBake, n.number, fmt.Sprintf("is watched for %v", m.policy.Bake))
+	m.setDeadline(m.policy.Bake)
+	m.do(WatchBake{n.number})
+}
+
+// commit makes the new generation's release the one that counts, and drains
+// the old generation: the paused one, or the active one if it could not pause.
+func (m *Machine) commit(note string) {
+	old := m.paused
+	if m.candidate != nil {
+		old, m.active, m.candidate = m.active, m.candidate, nil
+	}
+	m.paused = nil
+	m.do(Unwatch{m.active.number})
+	m.cancelRestart()
+	m.previous, m.release = m.release, &m.active.release
+	m.failures = 0
+	reason := fmt.Sprintf("generation %d is active", m.active.number)
+	if note != "" {
+		reason += ": " + note
+	}
+	if old == nil {
+		m.end(Committed, reason)
+		return
+	}
+	m.enter(PhaseCommit, old.number, "is told to drain")
+	m.drain(old, false)
+	if m.request != nil && m.request.WaitDrain {
+		m.request.reason = reason
+		old.waiter = m.leave()
+		m.do(Tell{old.waiter.Request, PhaseDrain, old.number, "drains; its end is waited for"})
+		return
+	}
+	m.end(Committed, reason)
+}
+
+// promoteNow commits a candidate that is ready without a cut-over, because
+// there is nothing to cut over from.
+func (m *Machine) promoteNow(why string) {
+	if m.release == nil { // the first generation of all
+		m.active, m.candidate = m.candidate, nil
+		m.release = &m.active.release
+		m.stopDeadline()
+		m.phase = PhaseIdle
+		m.tell(m.active.number, "is active")
+		return
+	}
+	m.commit(why + ", so it was promoted at once")
+}
+
+// ---- undoing
+
+// unfit handles everything that makes a generation unfit to go on.
+func (m *Machine) unfit(n int, what string) {
+	reason := fmt.Sprintf("generation %d %s", n, what)
+	switch {
+	case m.candidate.is(n):
+		m.undo(reason)
+	case m.active.is(n) && m.phase == PhaseBake && m.paused != nil:
+		m.undo(reason)
+	case m.active.is(n):
+		m.tell(n, what)
+	case m.restarting.is(n):
+		g := m.restarting.generation
+		m.restarting.generation = nil
+		m.discard(g)
+		m.restartFailed(reason)
+	}
+}
+
+// undo ends the upgrade under way in the manner that its phase demands.
+func (m *Machine) undo(reason string) {
+	switch m.phase {
+	case PhaseAdmission:
+		m.end(Refused, reason)
+	case PhaseStart, PhaseReady, PhaseOverlap, PhaseGate:
+		m.abort(reason)
+	case PhaseCutOver:
+		m.resume(m.active, reason) // the pause may be on its way
+	case PhaseBake:
+		if m.paused == nil {
+			m.abort(reason)
+			return
+		}
+		m.resume(m.paused, reason)
+	}
+}
+
+func (m *Machine) abort(reason string) {
+	if g := m.candidate; g != nil {
+		m.candidate = nil
+		m.discard(g)
+	}
+	if m.release == nil { // the first generation of all
+		m.failure = "the first generation cannot become ready: " + reason
+		m.stop(StopRequested{})
+		return
+	}
+	m.end(Aborted, reason)
+}
+
+// resume puts the old generation back; only then is the new one stopped.
+func (m *Machine) resume(old *generation, reason string) {
+	if m.request != nil {
+		m.request.reason = reason
+	}
+	if m.active != nil {
+		m.do(Unwatch{m.active.number})
+	}
+	m.enter(PhaseRollback, old.number, "resumes: "+reason)
+	old.command = m.nextSerial()
+	m.setDeadline(m.policy.PauseTimeout)
+	m.do(Resume{old.number, uint64(old.command)})
+}
+
+func (m *Machine) saidResumed(e SaidResumed) {
+	if m.phase != PhaseRollback {
+		return
+	}
+	switch {
+	case m.paused.is(e.Generation) && e.ID == uint64(m.paused.command):
+		failed := m.active
+		m.active, m.paused = m.paused, nil
+		m.discard(failed)
+		m.end(RolledBack, m.request.reason)
+	case m.active.is(e.Generation) && m.paused == nil && e.ID == uint64(m.active.command):
+		m.abort(m.request.reason)
+	}
+}
+
+// notResumed: the old generation did not answer, or is gone. Its release is
+// started anew while the failed one, if it lives, goes on accepting.
+func (m *Machine) notResumed(why string) {
+	m.stopDeadline()
+	m.request.reason += "; " + why
+	m.tell(0, why+"; its release is started again")
+	m.restarting = &restart{reason: why}
+	m.launchRestart()
+}
+
+// ---- losing generations
+
+func (m *Machine) channelLost(e ChannelLost) {
+	if g := m.find(e.Generation); g != nil {
+		g.mute = true
+	}
+	switch {
+	case m.active.is(e.Generation) && m.phase == PhaseCutOver && m.candidate != nil:
+		m.commit(fmt.Sprintf("generation %d %s instead of pausing", e.Generation, e.Reason))
+	case m.paused.is(e.Generation) && m.phase == PhaseBake:
+		m.commit(fmt.Sprintf("generation %d %s while paused and cannot be resumed", e.Generation, e.Reason))
+	case m.paused.is(e.Generation) && m.phase == PhaseRollback:
+		old := m.paused
+		m.paused = nil
+		m.discard(old)
+		m.notResumed(fmt.Sprintf("generation %d %s instead of resuming", e.Generation, e.Reason))
+	default:
+		m.unfit(e.Generation, e.Reason)
+	}
+}
+
+func (m *Machine) exited(e Exited) {
+	reason := fmt.Sprintf("generation %d %s", e.Generation, e.Reason)
+	switch {
+	case m.candidate.is(e.Generation):
+		m.candidate = nil
+		m.undo(reason)
+	case m.active.is(e.Generation):
+		m.lostActive(reason)
+	case m.paused.is(e.Generation):
+		m.lostPaused(reason)
+	case m.restarting.is(e.Generation):
+		m.stopTimer(&m.restarting.timer)
+		m.restarting.generation = nil
+		m.restartFailed(reason)
+	default:
+		m.lostOther(e)
+	}
+}
+
+func (m *Machine) lostActive(reason string) {
+	m.active = nil
+	m.tell(0, reason)
+	switch {
+	case m.paused != nil && m.phase == PhaseBake:
+		m.resume(m.paused, reason)
+	case m.paused != nil: // it is being resumed already
+	case m.candidate != nil && slices.Contains([]Phase{PhaseOverlap, PhaseGate, PhaseCutOver, PhaseBake}, m.phase):
+		m.promoteNow(reason)
+	case m.phase == PhaseRollback && m.restarting == nil:
+		m.backOff(reason)
+		m.abort(m.request.reason + "; " + reason)
+	case m.restarting == nil:
+		m.backOff(reason)
+	}
+}
+
+func (m *Machine) lostPaused(reason string) {
+	m.paused = nil
+	if m.phase == PhaseRollback {
+		m.notResumed(reason)
+		return
+	}
+	m.commit(reason + ", so there is nothing to go back to")
+}
+
+// lostOther takes a draining or killed generation out of the books.
+func (m *Machine) lostOther(e Exited) {
+	for _, slot := range []*[]*generation{&m.draining, &m.killed} {
+		i := slices.IndexFunc(*slot, func(g *generation) bool { return g.is(e.Generation) })
+		if i < 0 {
+			continue
+		}
+		g := (*slot)[i]
+		*slot = slices.Delete(*slot, i, i+1)
+		m.stopTimer(&g.timer)
+		if g.waiter != nil {
+			r := g.waiter.reply(Committed, g.waiter.reason)
+			r.Drained, r.Cut = true, g.cut
+			r.CutUnknown = !g.drained && (g.terminated || !e.Clean)
+			m.do(r)
+		}
+	}
+}
+
+// ---- restarting a crashed active generation
+
+// backOff waits before the next attempt: longer with every failure.
+func (m *Machine) backOff(reason string) {
+	m.stopTimer(&m.stable)
+	pause := m.policy.BackoffMax
+	if m.failures < 30 {
+		pause = min(pause, m.policy.BackoffMin<<m.failures)
+	}
+	m.failures++
+	m.restarting = &restart{timer: m.nextSerial(), reason: reason}
+	m.do(SetTimer{Timer: m.restarting.timer, After: pause, Jitter: true})
+}
+
+func (m *Machine) launchRestart() {
+	g := m.newGeneration(*m.release)
+	m.restarting.generation = g
+	m.restarting.timer = m.setTimer(m.policy.ReadyTimeout)
+	m.tell(g.number, "starts "+g.release.String()+" again")
+	m.do(Launch{g.number, g.release})
+}
+
+func (m *Machine) restarted() {
+	g := m.restarting.generation
+	m.stopTimer(&m.restarting.timer)
+	m.restarting = nil
+	failed := m.active
+	m.active = g
+	m.discard(failed)
+	m.stable = m.setTimer(m.policy.StableAfter)
+	m.tell(g.number, "is active")
+	if m.phase == PhaseRollback {
+		m.end(RolledBack, fmt.Sprintf("%s; its release runs again as generation %d", m.request.reason, g.number))
+	}
+}
+
+func (m *Machine) restartFailed(reason string) {
+	m.stopTimer(&m.restarting.timer)
+	m.tell(0, reason)
+	m.backOff(reason)
+	if m.phase == PhaseRollback {
+		m.end(RolledBack, fmt.Sprintf("%s; then %s; it is tried again", m.request.reason, reason))
+	}
+}
+
+func (m *Machine) cancelRestart() {
+	if m.restarting == nil {
+		return
+	}
+	m.stopTimer(&m.restarting.timer)
+	m.discard(m.restarting.generation)
+	m.restarting = nil
+}
+
+// ---- ending generations
+
+// discard ends a generation that is not wanted any more: gently if it may hold
+// connections.
+func (m *Machine) discard(g *generation) {
+	if g == nil {
+		return
+	}
+	m.do(Unwatch{g.number})
+	if g.ready {
+		m.drain(g, false)
+		return
+	}
+	m.draining = append(m.draining, g)
+	m.terminate(g)
+}
+
+func (m *Machine) drain(g *generation, final bool) {
+	m.draining = append(m.draining, g)
+	g.timer = m.setTimer(m.policy.DrainTimeout + m.policy.StopGrace)
+	if g.mute {
+		m.do(Terminate{g.number})
+		return
+	}
+	g.command = m.nextSerial()
+	m.do(Drain{g.number, uint64(g.command), m.policy.DrainTimeout, final})
+}
+
+func (m *Machine) terminate(g *generation) {
+	m.stopTimer(&g.timer)
+	g.terminated = true
+	g.timer = m.setTimer(m.policy.StopGrace)
+	m.do(Terminate{g.number})
+}
+
+func (m *Machine) kill(g *generation) {
+	m.stopTimer(&g.timer)
+	g.terminated = true
+	m.draining = slices.DeleteFunc(m.draining, func(d *generation) bool { return d == g })
+	m.killed = append(m.killed, g)
+	m.do(Kill{g.number})
+}
+
+func (m *Machine) saidDrained(e SaidDrained) {
+	for _, g := range m.draining {
+		if g.is(e.Generation) && e.ID == uint64(g.command) && !g.drained && !g.terminated {
+			g.drained, g.cut = true, e.Cut
+			m.stopTimer(&g.timer)
+			g.timer = m.setTimer(m.policy.StopGrace)
+		}
+	}
+}
+
+// stop ends every generation; the supervisor finishes when the last is gone.
+func (m *Machine) stop(e StopRequested) {
+	if !m.stopping {
+		m.stopping = true
+		m.endForStop()
+		m.cancelRestart()
+		m.stopTimer(&m.stable)
+		m.do(CloseListeners{})
+		candidate, serving := m.candidate, []*generation{m.active, m.paused}
+		m.active, m.candidate, m.paused = nil, nil, nil
+		for _, g := range serving {
+			if g != nil {
+				m.drain(g, true)
+			}
+		}
+		m.discard(candidate)
+	}
+	if e.Now {
+		for _, g := range slices.Clone(m.draining) {
+			m.kill(g)
+		}
+	}
+}
+
+func (m *Machine) endForStop() {
+	if m.active != nil && m.phase == PhaseBake {
+		m.do(Unwatch{m.active.number})
+	}
+	verdict := Aborted
+	switch {
+	case m.phase == PhaseAdmission:
+		verdict = Refused
+	case m.paused != nil:
+		verdict = RolledBack
+	}
+	m.end(verdict, "the supervisor was told to stop")
+}
+
+func (m *Machine) finishIfEmpty() {
+	if m.stopping && len(m.draining) == 0 && len(m.killed) == 0 {
+		m.finished = true
+		m.do(Finish{m.failure})
+	}
+}
+
+// ---- time
+
+func (m *Machine) timerFired(t TimerID) {
+	switch {
+	case t == 0:
+	case t == m.deadline:
+		m.deadline = 0
+		m.phaseTimeout()
+	case m.request != nil && t == m.request.timer:
+		m.request.timer = 0
+		m.undo(fmt.Sprintf("no verdict within the %v that the caller allowed", m.request.Timeout))
+	case m.restarting != nil && t == m.restarting.timer:
+		m.restarting.timer = 0
+		m.restartTimeout()
+	case t == m.stable:
+		m.stable, m.failures = 0, 0
+	default:
+		for _, g := range m.draining {
+			if g.timer == t {
+				g.timer = 0
+				m.drainTimeout(g)
+				return
+			}
+		}
+	}
+}
+
+func (m *Machine) phaseTimeout() {
+	switch m.phase {
+	case PhaseAdmission:
+		m.end(Refused, fmt.Sprintf("admission took longer than %v", m.policy.ReadyTimeout))
+	case PhaseStart:
+		m.undo(fmt.Sprintf("generation %d did not say ready within %v", m.candidate.number, m.policy.ReadyTimeout))
+	case PhaseReady:
+		m.undo(fmt.Sprintf("generation %d did not pass its probe within %v of its start", m.candidate.number, m.policy.ReadyTimeout))
+	case PhaseOverlap:
+		m.openGate()
+	case PhaseGate:
+		m.undo(fmt.Sprintf("the gate did not open within %v", m.policy.GateTimeout))
+	case PhaseCutOver:
+		m.pauseTimeout()
+	case PhaseBake:
+		m.commit("")
+	case PhaseRollback:
+		m.resumeTimeout()
+	}
+}
+
+func (m *Machine) pauseTimeout() {
+	why := fmt.Sprintf("generation %d did not pause within %v", m.active.number, m.policy.PauseTimeout)
+	if m.request.Force {
+		m.commit(why + " and was drained instead, as forced")
+		return
+	}
+	m.undo(why + "; it may hang: use force to replace it all the same")
+}
+
+func (m *Machine) resumeTimeout() {
+	if m.paused == nil { // it was never known to pause: nothing more to wait for
+		m.abort(m.request.reason)
+		return
+	}
+	old := m.paused
+	m.paused = nil
+	m.discard(old)
+	m.notResumed(fmt.Sprintf("generation %d did not resume within %v", old.number, m.policy.PauseTimeout))
+}
+
+func (m *Machine) restartTimeout() {
+	if m.restarting.generation == nil {
+		m.launchRestart()
+		return
+	}
+	m.unfit(m.restarting.generation.number, fmt.Sprintf("did not become ready within %v", m.policy.ReadyTimeout))
+}
+
+func (m *Machine) drainTimeout(g *generation) {
+	if g.terminated || g.mute {
+		m.kill(g)
+		return
+	}
+	m.terminate(g)
+}
+
+// ---- small parts
+
+// enter begins a phase.
+func (m *Machine) enter(p Phase, generation int, text string) {
+	m.phase = p
+	m.tell(generation, text)
+}
+
+// tell reports progress to whoever waits for the upgrade under way.
+func (m *Machine) tell(generation int, text string) {
+	t := Tell{Phase: m.phase, Generation: generation, Text: text}
+	if m.request != nil {
+		t.Request = m.request.Request
+	}
+	m.do(t)
+}
+
+// leave ends the upgrade under way without a reply.
+func (m *Machine) leave() *request {
+	r := m.request
+	m.stopDeadline()
+	m.stopTimer(&r.timer)
+	if r.undo != 0 { // it came too late to undo anything
+		late := Reply{Request: r.undo, Kind: KindRollback, Verdict: Refused, From: r.to, FromRelease: r.toRelease,
+			Reason: fmt.Sprintf("%s %d was committed before it could be undone", r.Kind, r.Request)}
+		m.do(late)
+	}
+	m.request, m.phase = nil, PhaseIdle
+	return r
+}
+
+// end ends the upgrade under way, if there is one, with its reply.
+func (m *Machine) end(v Verdict, reason string) {
+	m.stopDeadline()
+	if m.request == nil {
+		m.phase = PhaseIdle
+		return
+	}
+	r := m.request
+	undo := r.undo
+	if v != Committed {
+		r.undo = 0
+	}
+	m.leave()
+	m.do(r.reply(v, reason))
+	if undo != 0 && v != Committed {
+		m.do(Reply{Request: undo, Kind: KindRollback, Verdict: Committed, From: r.to, FromRelease: r.toRelease, To: r.from, ToRelease: r.fromRelease,
+			Reason: fmt.Sprintf("%s %d was undone", r.Kind, r.Request)})
+	}
+}
+
+func (r *request) reply(v Verdict, reason string) Reply {
+	return Reply{Request: r.Request, Kind: r.Kind, Verdict: v, Reason: reason, Forced: r.Force,
+		From: r.from, To: r.to, FromRelease: r.fromRelease, ToRelease: r.toRelease}
+}
+
+func (m *Machine) newGeneration(r Release) *generation {
+	m.generations++
+	return &generation{number: m.generations, release: r}
+}
+
+func (m *Machine) find(n int) *generation {
+	all := slices.Concat([]*generation{m.active, m.candidate, m.paused}, m.draining, m.killed)
+	if m.restarting != nil {
+		all = append(all, m.restarting.generation)
+	}
+	if i := slices.IndexFunc(all, func(g *generation) bool { return g.is(n) }); i >= 0 {
+		return all[i]
+	}
+	return nil
+}
+
+// role names the slot that holds generation n; "" if none does.
+func (m *Machine) role(n int) Role {
+	holds := func(g *generation) bool { return g.is(n) }
+	switch {
+	case m.active.is(n):
+		return RoleActive
+	case m.candidate.is(n):
+		return RoleCandidate
+	case m.paused.is(n):
+		return RolePaused
+	case m.restarting.is(n):
+		return RoleRestarting
+	case slices.ContainsFunc(m.draining, holds):
+		return RoleDraining
+	case slices.ContainsFunc(m.killed, holds):
+		return RoleKilled
+	}
+	return ""
+}
+
+func (g *generation) is(n int) bool { return g != nil && g.number == n }
+
+func (r *restart) is(n int) bool { return r != nil && r.generation.is(n) }
+
+func (m *Machine) do(a Action) { m.out = append(m.out, a) }
+
+func (m *Machine) nextSerial() TimerID {
+	m.serial++
+	return m.serial
+}
+
+func (m *Machine) setTimer(d time.Duration) TimerID {
+	t := m.nextSerial()
+	m.do(SetTimer{Timer: t, After: d})
+	return t
+}
+
+func (m *Machine) stopTimer(t *TimerID) {
+	if *t != 0 {
+		m.do(StopTimer{*t})
+		*t = 0
+	}
+}
+
+func (m *Machine) setDeadline(d time.Duration) {
+	m.stopDeadline()
+	m.deadline = m.setTimer(d)
+}
+
+func (m *Machine) stopDeadline() { m.stopTimer(&m.deadline) }
+
+func numbers(slots ...[]*generation) string {
+	text := ""
+	for _, g := range slices.Concat(slots...) {
+		if text != "" {
+			text += ", "
+		}
+		text += fmt.Sprint(g.number)
+	}
+	return text
+}

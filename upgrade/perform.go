@@ -1,0 +1,175 @@
+package upgrade
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// step feeds one event to the machine and performs what it answers.
+func (s *Supervisor) step(e Event) {
+	for _, a := range s.machine.Step(e) {
+		s.perform(a)
+	}
+	if e, ok := e.(Exited); ok {
+		s.forget(e.Generation)
+	}
+}
+
+// deliver is how other goroutines feed events.
+func (s *Supervisor) deliver(e Event) { s.post(func() { s.step(e) }) }
+
+func (s *Supervisor) perform(a Action) {
+	switch a := a.(type) {
+	case Admit:
+		s.admit(a)
+	case Launch:
+		s.launch(a)
+	case SetTimer:
+		s.setTimer(a)
+	case StopTimer:
+		s.stopTimer(a.Timer)
+	case Tell:
+		s.tell(a)
+	case Reply:
+		s.reply(a)
+	case CloseListeners:
+		s.cfg.Launcher.CloseListeners()
+	case Finish:
+		s.finished = &a
+	default:
+		s.performOn(a)
+	}
+}
+
+// performOn performs the actions on a generation that has been launched.
+func (s *Supervisor) performOn(a Action) {
+	switch a := a.(type) {
+	case Pause:
+		s.generations[a.Generation].process.Pause(a.ID)
+	case Resume:
+		s.generations[a.Generation].process.Resume(a.ID)
+	case Drain:
+		g := s.generations[a.Generation]
+		g.drainDeadline = time.Now().Add(a.Deadline)
+		g.process.Drain(a.ID, a.Deadline, a.Final)
+	case Terminate:
+		s.generations[a.Generation].process.Terminate()
+	case Kill:
+		s.generations[a.Generation].process.Kill()
+	case ProbeReady:
+		s.observe(a.Generation, s.cfg.Watcher.Ready, ProbePassed{a.Generation}, func(why string) Event { return ProbeFailed{a.Generation, why} })
+	case OpenGate:
+		s.observe(a.Generation, s.cfg.Watcher.Gate, GateOpened{a.Generation, "the gate is open"}, func(why string) Event { return GateShut{a.Generation, why} })
+	case WatchBake:
+		s.observe(a.Generation, s.cfg.Watcher.Bake, nil, func(why string) Event { return Tripped{a.Generation, why} })
+	case Unwatch:
+		if g := s.generations[a.Generation]; g != nil && g.unwatch != nil {
+			g.unwatch()
+		}
+	}
+}
+
+// admit resolves what is to run and asks the watcher.
+func (s *Supervisor) admit(a Admit) {
+	s.tasks.Go(func() {
+		release, err := resolveFor(a)
+		if err == nil {
+			err = s.cfg.Watcher.Admit(s.watching, release)
+			if err != nil && a.Force {
+				s.log.Warn("admission objects and is overruled", "request", a.Request, "reason", err)
+				err = nil
+			}
+		}
+		if err != nil {
+			s.deliver(NotAdmitted{a.Request, err.Error()})
+			return
+		}
+		s.deliver(Admitted{a.Request, release})
+	})
+}
+
+func resolveFor(a Admit) (Release, error) {
+	if a.Release != nil {
+		return *a.Release, a.Release.Check()
+	}
+	return Resolve(a.Program)
+}
+
+func (s *Supervisor) launch(a Launch) {
+	if s.machine.role(a.Generation) == RoleRestarting {
+		s.restarts++
+	}
+	s.generations[a.Generation] = &member{
+		release: a.Release,
+		started: time.Now(),
+		process: s.cfg.Launcher.Launch(a.Generation, a.Release, s.machine.policy.ReadyTimeout, s.fromProcess),
+	}
+}
+
+// fromProcess takes the events of a process.
+func (s *Supervisor) fromProcess(e Event) {
+	s.post(func() {
+		if e, ok := e.(SaidReady); ok {
+			if g := s.generations[e.Generation]; g != nil && g.ready.IsZero() {
+				g.ready = time.Now()
+			}
+		}
+		s.step(e)
+	})
+}
+
+// observe runs one look at a generation, which ends any earlier one.
+func (s *Supervisor) observe(n int, look func(context.Context, Target) error, good Event, bad func(string) Event) {
+	g := s.generations[n]
+	if g.unwatch != nil {
+		g.unwatch()
+	}
+	ctx, cancel := context.WithCancel(s.watching)
+	g.unwatch = cancel
+	snapshot := g.process.Snapshot()
+	target := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env}
+	s.tasks.Go(func() {
+		defer cancel()
+		switch err := look(ctx, target); {
+		case ctx.Err() != nil: // called off: nobody wants to know
+		case err != nil:
+			s.deliver(bad(err.Error()))
+		case good != nil:
+			s.deliver(good)
+		}
+	})
+}
+
+func (s *Supervisor) setTimer(a SetTimer) {
+	after := a.After
+	if a.Jitter {
+		after = after/2 + rand.N(after/2+1)
+	}
+	s.timers[a.Timer] = pending{
+		at: time.Now().Add(after),
+		timer: time.AfterFunc(after, func() {
+			s.post(func() {
+				delete(s.timers, a.Timer)
+				s.step(TimerFired{a.Timer})
+			})
+		}),
+	}
+}
+
+func (s *Supervisor) stopTimer(t TimerID) {
+	if p, ok := s.timers[t]; ok {
+		p.timer.Stop()
+		delete(s.timers, t)
+	}
+}
+
+// forget drops a generation that has ended.
+func (s *Supervisor) forget(n int) {
+	if g := s.generations[n]; g != nil {
+		if g.unwatch != nil {
+			g.unwatch()
+		}
+		delete(s.generations, n)
+	}
+}

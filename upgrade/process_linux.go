@@ -1,0 +1,464 @@
+package upgrade
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.com/supervisor/fdpass"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// exitGrace is how long a closed channel waits for the exit that explains it.
+	exitGrace = 250 * time.Millisecond
+	// drainGrace is how long the channel of an ended process is read at most;
+	// what the process sent is there already, so this ends only a channel that
+	// something else holds open.
+	drainGrace = 100 * time.Millisecond
+	// sendGrace is how long a child may leave its channel unread.
+	sendGrace = 5 * time.Second
+	// messageLimit is the number of messages that a child may send in a second.
+	messageLimit = 1000
+	// busyTries and busyPause bound the wait for a program that is still being
+	// written (ETXTBSY, execve(2)).
+	busyTries = 25
+	busyPause = 20 * time.Millisecond
+)
+
+// LauncherConfig says what a launcher hands to the processes that it starts.
+type LauncherConfig struct {
+	// Service is the name that a child is told.
+	Service string
+	// Listeners are handed to each generation. The launcher borrows the
+	// descriptors until it calls Close, which is when it is told to
+	// CloseListeners and no handoff is under way any more.
+	Listeners []fdpass.Listener
+	Close     func()
+	// RunDir is where each generation's probe socket is made; "" means none.
+	RunDir string
+	// BaseEnv is the environment to which a Program's Env is added; variables
+	// that speak of descriptors or notification are taken out of it.
+	BaseEnv []string
+	// Stdout and Stderr are inherited by every process; nil means /dev/null.
+	Stdout, Stderr *os.File
+	// StatsInterval is how often a generation reports. Default 1 s.
+	StatsInterval time.Duration
+	// Logger takes what a child says that is no event; nil means none.
+	Logger *slog.Logger
+}
+
+// NewLauncher returns a Launcher of processes that speak the protocol of
+// docs/protocol.md.
+func NewLauncher(cfg LauncherConfig) Launcher {
+	if cfg.StatsInterval == 0 {
+		cfg.StatsInterval = time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Close == nil {
+		cfg.Close = func() {}
+	}
+	l := &launcher{cfg: cfg}
+	l.listeners.users = 1
+	return l
+}
+
+type launcher struct {
+	cfg       LauncherConfig
+	listeners struct {
+		sync.Mutex
+		users int // handoffs under way, and one until CloseListeners
+	}
+}
+
+// borrow keeps the listeners open; false if they are closed already.
+func (l *launcher) borrow() bool {
+	l.listeners.Lock()
+	defer l.listeners.Unlock()
+	if l.listeners.users == 0 {
+		return false
+	}
+	l.listeners.users++
+	return true
+}
+
+func (l *launcher) CloseListeners() {
+	l.listeners.Lock()
+	defer l.listeners.Unlock()
+	if l.listeners.users--; l.listeners.users == 0 {
+		l.cfg.Close()
+	}
+}
+
+func (l *launcher) Launch(n int, r Release, readyTimeout time.Duration, deliver func(Event)) Process {
+	p := &process{
+		launcher: l, number: n, release: r, readyTimeout: readyTimeout, deliver: deliver,
+		log:   l.cfg.Logger.With("generation", n),
+		tail:  newTail(l.cfg.Stderr),
+		out:   make(chan fdpass.Message, 16),
+		ended: make(chan struct{}),
+	}
+	go p.run() // its end is its Exited, which the supervisor waits for
+	return p
+}
+
+// process is one generation: an operating system process and its channel.
+type process struct {
+	launcher     *launcher
+	number       int
+	release      Release
+	readyTimeout time.Duration
+	deliver      func(Event)
+	log          *slog.Logger
+	tail         *tail
+	out          chan fdpass.Message // to be sent
+	ended        chan struct{}       // closed when the process can be reaped
+
+	mu       sync.Mutex
+	snapshot Snapshot
+	signal   syscall.Signal // wanted before the process was there
+	alive    bool           // started and not reaped: the pid is ours
+}
+
+// run is the whole life of the process.
+func (p *process) run() {
+	probe, err := p.openProbe()
+	if err != nil {
+		p.exited(false, "cannot be started: "+err.Error())
+		return
+	}
+	defer p.removeProbe()
+	channel, cmd, err := p.start()
+	if err != nil {
+		closeFD(probe)
+		p.exited(false, "cannot be started: "+err.Error())
+		return
+	}
+	var talk sync.WaitGroup
+	talk.Go(func() { p.listen(channel, probe) })
+	talk.Go(func() { p.speak(channel) })
+	awaitExit(cmd.Process.Pid)
+	// What it said last counts before its end does.
+	soon := time.Now().Add(drainGrace)
+	_ = channel.SetReadDeadline(soon)
+	_ = channel.SetWriteDeadline(soon)
+	close(p.ended)
+	talk.Wait()
+	_ = channel.Close()
+	state := p.reap(cmd)
+	p.exited(state.Success(), describeExit(state))
+}
+
+func (p *process) exited(clean bool, reason string) {
+	p.deliver(Exited{Generation: p.number, Clean: clean, Reason: reason})
+}
+
+// start executes the program with its end of a new channel as descriptor 3.
+func (p *process) start() (*fdpass.Conn, *exec.Cmd, error) {
+	channel, theirs, err := fdpass.Pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer theirs.Close()
+	for try := 1; ; try++ {
+		cmd := p.command(theirs)
+		err := p.execute(cmd)
+		if errors.Is(err, syscall.ETXTBSY) && try < busyTries {
+			time.Sleep(busyPause)
+			continue
+		}
+		if err != nil {
+			_ = channel.Close()
+			return nil, nil, err
+		}
+		return channel, cmd, nil
+	}
+}
+
+func (p *process) command(channel *os.File) *exec.Cmd {
+	cfg := p.launcher.cfg
+	return &exec.Cmd{
+		Path:       p.release.Path,
+		Args:       p.release.Command,
+		Dir:        p.release.Dir,
+		Env:        slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Env, []string{fdpass.EnvFD + "=3"}),
+		Stdout:     cfg.Stdout,
+		Stderr:     cfg.Stderr,
+		ExtraFiles: []*os.File{channel},
+		// A group of its own: signals from a terminal do not reach it, and it
+		// can be killed with all its children.
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+	}
+}
+
+// execute starts cmd unless it has been called off meanwhile.
+func (p *process) execute(cmd *exec.Cmd) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.signal != 0 {
+		return errors.New("it was called off before it ran")
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.alive, p.snapshot.PID = true, cmd.Process.Pid
+	return nil
+}
+
+// awaitExit returns when pid can be reaped, and leaves the reaping for later,
+// so that the pid stays valid (waitid(2), WNOWAIT).
+func awaitExit(pid int) {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// reap ends what is left of the process group, then reaps its leader.
+func (p *process) reap(cmd *exec.Cmd) *os.ProcessState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // ESRCH: nobody else is left
+	_ = cmd.Wait()                                      // the state tells more than its error
+	p.alive = false
+	return cmd.ProcessState
+}
+
+func describeExit(s *os.ProcessState) string {
+	ws, ok := s.Sys().(syscall.WaitStatus)
+	switch {
+	case ok && ws.Signaled() && ws.CoreDump():
+		return fmt.Sprintf("was killed by signal %d (%v) and dumped core", ws.Signal(), ws.Signal())
+	case ok && ws.Signaled():
+		return fmt.Sprintf("was killed by signal %d (%v)", ws.Signal(), ws.Signal())
+	default:
+		return fmt.Sprintf("exited with status %d", s.ExitCode())
+	}
+}
+
+// listen hands the listeners over and turns what the child says into events.
+func (p *process) listen(c *fdpass.Conn, probe int) {
+	if err := p.handOver(c, probe); err != nil {
+		p.lost(c, err)
+		return
+	}
+	second, messages := time.Now(), 0
+	for {
+		m, fds, err := c.Receive()
+		closeFD(fds...) // a child has none to give
+		if errors.Is(err, fdpass.ErrUnknownType) {
+			_ = c.Send(fdpass.Error{Reason: err.Error()}) // if it cannot be told, the next Receive fails
+			err = nil
+		}
+		if now := time.Now(); now.Sub(second) > time.Second {
+			second, messages = now, 0
+		}
+		if messages++; messages > messageLimit {
+			err = fmt.Errorf("more than %d messages in a second", messageLimit)
+		}
+		if err == nil && m != nil {
+			err = p.heard(m)
+		}
+		if err != nil {
+			p.lost(c, err)
+			return
+		}
+	}
+}
+
+func (p *process) handOver(c *fdpass.Conn, probe int) error {
+	defer closeFD(probe)
+	if !p.launcher.borrow() {
+		return errors.New("the supervisor is stopping")
+	}
+	defer p.launcher.CloseListeners()
+	hello, err := fdpass.Offer(c, fdpass.Welcome{
+		Service:    p.launcher.cfg.Service,
+		Generation: p.number,
+		StatsMS:    fdpass.Milliseconds(p.launcher.cfg.StatsInterval),
+		ReadyMS:    fdpass.Milliseconds(p.readyTimeout),
+	}, probe, p.launcher.cfg.Listeners)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.snapshot.Library, p.snapshot.Capabilities = hello.Library, hello.Capabilities
+	if probe >= 0 && slices.Contains(hello.Capabilities, fdpass.CanProbe) {
+		p.snapshot.ProbeSocket = p.probePath()
+	}
+	return nil
+}
+
+// heard takes one message.
+func (p *process) heard(m fdpass.Message) error {
+	switch m := m.(type) {
+	case fdpass.Ready:
+		p.deliver(SaidReady{p.number, slices.Contains(p.Snapshot().Capabilities, fdpass.CanPause)})
+	case fdpass.Failed:
+		p.deliver(SaidFailed{p.number, m.Reason})
+	case fdpass.Paused:
+		p.deliver(SaidPaused{p.number, m.ID})
+	case fdpass.Resumed:
+		p.deliver(SaidResumed{p.number, m.ID})
+	case fdpass.Drained:
+		p.deliver(SaidDrained{p.number, m.ID, m.Cut})
+	case fdpass.Stats:
+		p.setStats(m)
+	case fdpass.Error:
+		p.log.Warn("the child reports an error", "reason", m.Reason)
+	default:
+		return fmt.Errorf("unexpected message %T", m)
+	}
+	return nil
+}
+
+func (p *process) setStats(m fdpass.Stats) {
+	stats := make([]ListenerStats, len(m.Listeners))
+	for i, l := range m.Listeners {
+		stats[i] = ListenerStats{Name: l.Name, Accepted: l.Accepted, Active: l.Active, OldestSeconds: float64(l.OldestMS) / 1000}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.snapshot.Listeners = stats
+}
+
+// lost reports a channel that is of no more use, unless the process has ended:
+// its exit says more.
+func (p *process) lost(c *fdpass.Conn, err error) {
+	select {
+	case <-p.ended:
+		return
+	case <-time.After(exitGrace):
+	}
+	var peer *fdpass.PeerError
+	switch {
+	case errors.As(err, &peer):
+		p.deliver(SaidFailed{p.number, peer.Reason})
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		p.deliver(ChannelLost{p.number, "closed its channel"})
+	default:
+		p.deliver(ChannelLost{p.number, "broke the protocol: " + err.Error()})
+	}
+	_ = c.Close()
+}
+
+// speak sends what is to be sent, so that nobody else waits for the child.
+func (p *process) speak(c *fdpass.Conn) {
+	for {
+		select {
+		case m := <-p.out:
+			_ = c.SetWriteDeadline(time.Now().Add(sendGrace))
+			if err := c.Send(m); err != nil {
+				p.lost(c, err)
+				return
+			}
+		case <-p.ended:
+			return
+		}
+	}
+}
+
+func (p *process) send(m fdpass.Message) {
+	select {
+	case p.out <- m:
+	default: // sixteen commands unread: the deadline of the command ends this
+		p.log.Warn("the child does not read its channel")
+	}
+}
+
+func (p *process) Pause(id uint64)  { p.send(fdpass.Pause{ID: id}) }
+func (p *process) Resume(id uint64) { p.send(fdpass.Resume{ID: id}) }
+
+func (p *process) Drain(id uint64, deadline time.Duration, final bool) {
+	p.send(fdpass.Drain{ID: id, DeadlineMS: fdpass.Milliseconds(deadline), Final: final})
+}
+
+func (p *process) Terminate() { p.kill(syscall.SIGTERM, 1) }
+func (p *process) Kill()      { p.kill(syscall.SIGKILL, -1) }
+
+// kill signals the process (sign 1) or its group (sign -1).
+func (p *process) kill(sig syscall.Signal, sign int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.alive {
+		p.signal = sig
+		return
+	}
+	// ESRCH cannot be: the process is not reaped while alive is set.
+	if err := syscall.Kill(sign*p.snapshot.PID, sig); err != nil {
+		p.log.Error("cannot signal", "signal", sig, "error", err)
+	}
+}
+
+func (p *process) Snapshot() Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.snapshot
+}
+
+func (p *process) Output() []string { return p.tail.lines() }
+
+// ---- the probe socket
+
+func (p *process) probePath() string {
+	return filepath.Join(p.launcher.cfg.RunDir, fmt.Sprintf("generation-%d.sock", p.number))
+}
+
+// openProbe makes the generation's private listening socket; -1 without RunDir.
+func (p *process) openProbe() (int, error) {
+	if p.launcher.cfg.RunDir == "" {
+		return -1, nil
+	}
+	path := p.probePath()
+	_ = os.Remove(path) // of a supervisor that was killed: the numbers start anew
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("probe socket: %w", err)
+	}
+	// The mode of the descriptor becomes that of the file (unix(7)).
+	err = errors.Join(unix.Fchmod(fd, 0o600), unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 16))
+	if err != nil {
+		closeFD(fd)
+		return -1, fmt.Errorf("probe socket %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+func (p *process) removeProbe() {
+	if p.launcher.cfg.RunDir != "" {
+		_ = os.Remove(p.probePath())
+	}
+}
+
+func closeFD(fds ...int) {
+	for _, fd := range fds {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// CleanEnv returns env without the variables that tell a process of
+// descriptors or of a service manager that are meant for its parent.
+func CleanEnv(env []string) []string {
+	private := []string{fdpass.EnvFD, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID",
+		"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPID", "MANAGERPID"}
+	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		key, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(private, key)
+	})
+}

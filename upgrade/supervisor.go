@@ -1,0 +1,266 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// ErrEnded tells that the supervisor ended before an answer was known.
+var ErrEnded = errors.New("the supervisor has ended")
+
+// Config says what a Supervisor runs and with whose help.
+type Config struct {
+	// Service is the name of the service; for logs and status.
+	Service string
+	// Program is what the first generation runs.
+	Program Program
+	// Policy holds the limits; the zero value means its defaults.
+	Policy Policy
+	// Launcher starts generations. Required.
+	Launcher Launcher
+	// Watcher looks at generations; nil means that nothing is looked at.
+	Watcher Watcher
+	// Logger takes one line per step; nil means none.
+	Logger *slog.Logger
+	// Reported, if set, is called with every report, from the goroutine of
+	// Run: it must not block.
+	Reported func(Report)
+	// Listeners are shown in Status.
+	Listeners []ListenerStatus
+}
+
+// A Launcher starts generations.
+type Launcher interface {
+	// Launch starts generation n in the background and returns at once.
+	// deliver may be called from any goroutine, also before Launch returns;
+	// the last event is Exited, exactly once.
+	Launch(n int, r Release, readyTimeout time.Duration, deliver func(Event)) Process
+	// CloseListeners closes the supervisor's own copies of the listeners. It
+	// is called once, when the supervisor stops and before the last generation
+	// drains, which then alone holds them and can empty their accept queues.
+	// No Launch follows.
+	CloseListeners()
+}
+
+// A Process is one generation as its launcher knows it. Its methods do not
+// block and may be called at any time from any goroutine, also after its end.
+type Process interface {
+	Pause(id uint64)
+	Resume(id uint64)
+	Drain(id uint64, deadline time.Duration, final bool)
+	// Terminate sends SIGTERM to the process.
+	Terminate()
+	// Kill sends SIGKILL to the process and all of its group.
+	Kill()
+	// Snapshot is what is known of it now.
+	Snapshot() Snapshot
+	// Output are its last lines of output; nil where they cannot be had.
+	Output() []string
+}
+
+// Snapshot is what is known of a process at one moment.
+type Snapshot struct {
+	// PID is 0 before the start.
+	PID int
+	// ProbeSocket is the path of its private Unix socket; "" if it has none.
+	ProbeSocket  string
+	Library      string
+	Capabilities []string
+	Listeners    []ListenerStats
+}
+
+// A Watcher looks at a generation on behalf of the machine. Every method is
+// called in a goroutine of its own and returns soon after ctx is done.
+type Watcher interface {
+	// Admit says whether an upgrade to r may start now.
+	Admit(ctx context.Context, r Release) error
+	// Ready probes a generation that has said ready until the probe passes; an
+	// error is the reason why it will not.
+	Ready(ctx context.Context, t Target) error
+	// Gate returns nil when the active generation may stop accepting, and an
+	// error if it must not.
+	Gate(ctx context.Context, t Target) error
+	// Bake returns only when ctx is done or when there is a reason to roll
+	// back, which is the error.
+	Bake(ctx context.Context, t Target) error
+}
+
+// A Target is the generation to be looked at.
+type Target struct {
+	Generation, PID int
+	// ProbeSocket is the path of its private Unix socket; "" if it has none.
+	ProbeSocket string
+	Dir         string
+	Env         []string
+}
+
+// A Supervisor runs one service and upgrades it. One goroutine, that of Run,
+// owns the machine and all else below; other goroutines send it work.
+type Supervisor struct {
+	cfg     Config
+	log     *slog.Logger
+	inbox   chan func()
+	done    chan struct{} // closed when no more work is taken
+	started time.Time
+
+	machine     *Machine
+	generations map[int]*member
+	callers     map[uint64]*caller
+	timers      map[TimerID]pending
+	watching    context.Context // of all observations; done when Run ends
+	tasks       sync.WaitGroup  // observations, joined at the end of Run
+	lastRequest uint64
+	restarts    uint64
+	reports     []Report
+	finished    *Finish
+}
+
+// member is a generation that has been launched and has not been seen to end.
+type member struct {
+	release       Release
+	process       Process
+	started       time.Time
+	ready         time.Time
+	drainDeadline time.Time
+	unwatch       context.CancelFunc
+}
+
+type pending struct {
+	timer *time.Timer
+	at    time.Time
+}
+
+// New returns a supervisor that starts its first generation when Run is called.
+func New(cfg Config) (*Supervisor, error) {
+	machine, err := NewMachine(cfg.Policy)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Launcher == nil {
+		return nil, errors.New("cannot supervise without a launcher")
+	}
+	if cfg.Watcher == nil {
+		cfg.Watcher = noWatcher{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Supervisor{
+		cfg:         cfg,
+		log:         cfg.Logger,
+		inbox:       make(chan func()),
+		done:        make(chan struct{}),
+		started:     time.Now(),
+		machine:     machine,
+		generations: map[int]*member{},
+		callers:     map[uint64]*caller{},
+		timers:      map[TimerID]pending{},
+	}, nil
+}
+
+// Run starts the first generation and supervises until ctx is done or Stop is
+// called, and then until every generation has ended. It returns nil after a
+// stop, and the reason if the first generation cannot become ready. It is
+// called once.
+func (s *Supervisor) Run(ctx context.Context) error {
+	var cancel context.CancelFunc
+	s.watching, cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer s.tasks.Wait()
+	defer cancel()
+	defer close(s.done)
+	release, err := Resolve(s.cfg.Program)
+	if err != nil {
+		return fmt.Errorf("cannot start: %w", err)
+	}
+	s.step(Boot{release})
+	stop := ctx.Done()
+	for s.finished == nil {
+		select {
+		case work := <-s.inbox:
+			work()
+		case <-stop:
+			stop = nil
+			s.step(StopRequested{})
+		}
+	}
+	for _, p := range s.timers {
+		p.timer.Stop()
+	}
+	if s.finished.Failure != "" {
+		return errors.New(s.finished.Failure)
+	}
+	return nil
+}
+
+// post hands work to the goroutine of Run; false if that has ended.
+func (s *Supervisor) post(work func()) bool {
+	select {
+	case s.inbox <- work:
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+// Upgrade asks for an upgrade and waits for its verdict; progress, if not nil,
+// is called for each step from the calling goroutine. An error means that the
+// verdict is not known: if ctx is done the upgrade goes on without a listener.
+func (s *Supervisor) Upgrade(ctx context.Context, r Request, progress func(Step)) (Report, error) {
+	return s.request(ctx, KindUpgrade, r, progress)
+}
+
+// Rollback asks for the previous release, as Upgrade does for a new one. While
+// an upgrade runs it undoes that upgrade instead.
+func (s *Supervisor) Rollback(ctx context.Context, r Request, progress func(Step)) (Report, error) {
+	return s.request(ctx, KindRollback, r, progress)
+}
+
+func (s *Supervisor) request(ctx context.Context, k Kind, r Request, progress func(Step)) (Report, error) {
+	c := newCaller(k, r)
+	if !s.post(func() { s.admitCaller(c) }) {
+		return Report{}, ErrEnded
+	}
+	return c.wait(ctx, s.done, progress)
+}
+
+// Stop ends the supervisor: it drains every generation, or kills them if now
+// is set, and waits until Run has nothing more to do or ctx is done.
+func (s *Supervisor) Stop(ctx context.Context, now bool) error {
+	s.post(func() { s.step(StopRequested{Now: now}) })
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Status returns a picture of the present moment.
+func (s *Supervisor) Status(ctx context.Context) (Status, error) {
+	result := make(chan Status, 1)
+	if !s.post(func() { result <- s.status(os.Getpid()) }) {
+		return Status{}, ErrEnded
+	}
+	select {
+	case st := <-result:
+		return st, nil
+	case <-ctx.Done():
+		return Status{}, ctx.Err()
+	}
+}
+
+// noWatcher sees nothing wrong.
+type noWatcher struct{}
+
+func (noWatcher) Admit(context.Context, Release) error { return nil }
+func (noWatcher) Ready(context.Context, Target) error  { return nil }
+func (noWatcher) Gate(context.Context, Target) error   { return nil }
+func (noWatcher) Bake(ctx context.Context, _ Target) error {
+	<-ctx.Done()
+	return nil
+}
