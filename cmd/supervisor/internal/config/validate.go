@@ -32,7 +32,7 @@ func (c Config) Validate() error {
 	check(c.checkProgram())
 	check("name", CheckName(c.ServiceName()))
 	check("listen", c.checkListen())
-	check("env", checkEnv(c.Env))
+	check("env", CheckEnv(c.Env))
 	check("probe", checkProbe(c.Probe))
 	check("probe-command", checkCommand(c.ProbeCommand))
 	check("metrics", checkMetrics(c.Metrics))
@@ -111,9 +111,9 @@ func (c Config) checkListen() error {
 	return err
 }
 
-// checkEnv refuses what would break the program's own understanding of its
+// CheckEnv refuses what would break the program's own understanding of its
 // channel, besides what no environment can hold.
-func checkEnv(env []string) error {
+func CheckEnv(env []string) error {
 	for _, entry := range env {
 		key, _, ok := strings.Cut(entry, "=")
 		if !ok || key == "" {

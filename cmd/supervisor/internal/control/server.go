@@ -1,0 +1,215 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"example.com/supervisor/cmd/supervisor/internal/rundir"
+	"example.com/supervisor/upgrade"
+)
+
+const (
+	headerTimeout = 5 * time.Second  // to send a request's header
+	bodyTimeout   = 10 * time.Second // to send its body
+	writeTimeout  = 10 * time.Second // to take one line of the answer
+	statusTimeout = 5 * time.Second  // for the supervisor to tell its status
+	idleTimeout   = time.Minute
+	maxHeader     = 16 << 10
+)
+
+// ServerConfig says what a Server answers for. All but PeerOf is required.
+type ServerConfig struct {
+	Supervisor Supervisor
+	Version    Version
+	// Metrics answers GET /metrics.
+	Metrics http.Handler
+	Logger  *slog.Logger
+	// PeerOf tells who has connected. Default rundir.PeerOf.
+	PeerOf func(net.Conn) (rundir.Peer, error)
+}
+
+// A Server answers on the control socket. Its methods may be called
+// concurrently.
+type Server struct {
+	cfg  ServerConfig
+	http *http.Server
+}
+
+// NewServer returns a server that answers once Serve is called.
+func NewServer(cfg ServerConfig) *Server {
+	if cfg.PeerOf == nil {
+		cfg.PeerOf = rundir.PeerOf
+	}
+	s := &Server{cfg: cfg}
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, peerKey{}, s.identify(c))
+		},
+	}
+	return s
+}
+
+// Serve answers on l, which it takes, until Shutdown; then it returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("cannot serve the control socket: %w", err)
+	}
+	return nil
+}
+
+// Shutdown takes no more requests and waits for those under way until ctx is
+// done, when it cuts them.
+func (s *Server) Shutdown(ctx context.Context) {
+	if s.http.Shutdown(ctx) != nil {
+		_ = s.http.Close() // nothing but closed connections can come of it
+	}
+}
+
+func (s *Server) routes() http.Handler {
+	type route map[string]http.HandlerFunc // by method
+	mux := http.NewServeMux()
+	for path, r := range map[string]route{
+		"/v1/status":   {http.MethodGet: s.status},
+		"/v1/version":  {http.MethodGet: s.version},
+		"/v1/upgrade":  {http.MethodPost: s.upgrade},
+		"/v1/rollback": {http.MethodPost: s.rollback},
+		"/v1/stop":     {http.MethodPost: s.stop},
+		"/metrics":     {http.MethodGet: s.cfg.Metrics.ServeHTTP},
+		"/healthz":     {http.MethodGet: s.health},
+	} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, request *http.Request) {
+			if handle, ok := r[request.Method]; ok {
+				handle(w, request)
+				return
+			}
+			for method := range r {
+				w.Header().Set("Allow", method)
+			}
+			refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%s does not answer %s", path, request.Method))
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s; see docs/control-api.md", r.URL.Path))
+	})
+	return s.allow(http.MaxBytesHandler(mux, maxBody))
+}
+
+// peerKey is the key of a connection's peer in the context of its requests.
+type peerKey struct{}
+
+type identity struct {
+	peer rundir.Peer
+	err  error
+}
+
+func (s *Server) identify(c net.Conn) identity {
+	peer, err := s.cfg.PeerOf(c)
+	return identity{peer, err}
+}
+
+// allow lets the requests of root and of our own user pass.
+func (s *Server) allow(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, _ := r.Context().Value(peerKey{}).(identity)
+		if who.err != nil || who.peer.PID == 0 || !allowed(who.peer.UID, os.Geteuid()) {
+			s.cfg.Logger.Warn("refused a control request", "path", r.URL.Path,
+				"peer_pid", who.peer.PID, "peer_uid", who.peer.UID, "error", who.err)
+			refuse(w, http.StatusForbidden, fmt.Errorf("uid %d may not control this supervisor; try as root or as uid %d", who.peer.UID, os.Geteuid()))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func allowed(uid, own int) bool { return uid == 0 || uid == own }
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), statusTimeout)
+	defer cancel()
+	status, err := s.cfg.Supervisor.Status(ctx)
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, fmt.Errorf("cannot tell the status: %w", err))
+		return
+	}
+	answer(w, http.StatusOK, status)
+}
+
+func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, s.cfg.Version)
+}
+
+// health says whether an active generation is there to accept.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), statusTimeout)
+	defer cancel()
+	status, err := s.cfg.Supervisor.Status(ctx)
+	if err != nil {
+		refuse(w, http.StatusServiceUnavailable, fmt.Errorf("cannot tell the status: %w", err))
+		return
+	}
+	for _, g := range status.Generations {
+		if g.Role == upgrade.RoleActive && g.Ready != nil {
+			answer(w, http.StatusOK, healthy{"ok", g.Generation})
+			return
+		}
+	}
+	refuse(w, http.StatusServiceUnavailable, errors.New("no generation is active and ready"))
+}
+
+func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
+	var request StopRequest
+	if err := readBody(w, r, func() error { return decodeBody(r.Body, &request) }); err != nil {
+		return
+	}
+	// A caller that goes away has asked all the same.
+	if err := s.cfg.Supervisor.Stop(context.WithoutCancel(r.Context()), request.Now); err != nil {
+		refuse(w, http.StatusInternalServerError, fmt.Errorf("cannot stop: %w", err))
+		return
+	}
+	answer(w, http.StatusOK, stopped{true})
+}
+
+// readBody runs decode with a deadline for the body's arrival, and answers the
+// request if the body cannot be used.
+func readBody(w http.ResponseWriter, r *http.Request, decode func() error) error {
+	control := http.NewResponseController(w)
+	// A connection without deadlines is one of a test.
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	err := decode()
+	_ = control.SetReadDeadline(time.Time{})
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		refuse(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the request has more than %d bytes", tooLarge.Limit))
+	case err != nil:
+		refuse(w, http.StatusBadRequest, err)
+	}
+	return err
+}
+
+// answer sends v as the whole answer.
+func answer(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // a value of ours that is not JSON
+		status, body = http.StatusInternalServerError, []byte(`{"error":"cannot encode the answer"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // a caller that went away needs no answer
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	answer(w, status, failure{err.Error()})
+}

@@ -1,0 +1,257 @@
+// Package rundir keeps the directory in which a running supervisor can be
+// found, and finds it there.
+//
+// It guarantees that one directory belongs to one living supervisor: the
+// directory is locked as long as its owner lives, so that what a killed one
+// left behind can be told from what is in use, and that nothing is left of it
+// when its owner ends.
+package rundir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// ControlSocket is the name of the control socket in the directory.
+	ControlSocket = "control.sock"
+	// maxPath is the length of the longest path of a Unix socket, in bytes:
+	// sun_path without its terminating NUL (unix(7)).
+	maxPath = 107
+	// socketRoom is the length that a file name in the directory may have: the
+	// control socket's, or that of a generation's private socket.
+	socketRoom = len("/generation-4294967295.sock")
+	// attempts is how often a directory that is being removed by its former
+	// owner is made anew.
+	attempts = 10
+)
+
+// A Place is where a service's directory is to be.
+type Place struct {
+	Path string
+	// Kept tells that the directory belongs to somebody else, who made it and
+	// removes it.
+	Kept bool
+	// Ours tells that only supervisors make the directory and its parent, so
+	// that it can be removed whichever of them made it.
+	Ours bool
+}
+
+// Choose returns the place for the service called name: the path given, if
+// there is one, or else the first of $RUNTIME_DIRECTORY as it is,
+// $XDG_RUNTIME_DIR/supervisor/name and, for root, /run/supervisor/name.
+func Choose(given, name string, getenv func(string) string, uid int) (Place, error) {
+	place := Place{Path: given}
+	first, _, _ := strings.Cut(getenv("RUNTIME_DIRECTORY"), ":")
+	switch {
+	case given != "":
+	case first != "":
+		place = Place{Path: first, Kept: true}
+	case getenv("XDG_RUNTIME_DIR") != "":
+		place = Place{Path: filepath.Join(getenv("XDG_RUNTIME_DIR"), "supervisor", name), Ours: true}
+	case uid == 0:
+		place = Place{Path: filepath.Join("/run/supervisor", name), Ours: true}
+	default:
+		return Place{}, errors.New("cannot choose a run directory: neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set; give one with --run-dir")
+	}
+	path, err := filepath.Abs(place.Path)
+	if err != nil {
+		return Place{}, fmt.Errorf("cannot use run directory %s: %w", place.Path, err)
+	}
+	place.Path = path
+	return place, checkLength(path)
+}
+
+func checkLength(path string) error {
+	if most := maxPath - socketRoom; len(path) > most {
+		return fmt.Errorf("cannot use run directory %s: its path has %d bytes, and with more than %d the sockets in it would exceed the system's limit of %d; give a shorter one with --run-dir",
+			path, len(path), most, maxPath)
+	}
+	return nil
+}
+
+// A Dir is a run directory that this process has locked.
+type Dir struct {
+	// Path is absolute.
+	Path string
+
+	lock  *os.File // the directory itself; flock(2)
+	made  []string // the directories made, outermost first
+	place Place
+}
+
+// RunningError tells that a living supervisor has the directory.
+type RunningError struct {
+	Path string
+	// PID is 0 if it is not known yet.
+	PID int
+}
+
+// Error names the owner.
+func (e *RunningError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("is already run by another supervisor (%s is locked)", e.Path)
+	}
+	return fmt.Sprintf("is already run by pid %d (%s)", e.PID, e.Path)
+}
+
+// Open makes the directory where it does not exist, mode 0700 and its parents
+// 0755, and locks it. If a living supervisor has it, the error is a
+// *RunningError. What a dead one left at the control socket's path is removed.
+// The lock is not inherited by programs that are started.
+func Open(place Place) (*Dir, error) {
+	for range attempts {
+		d, err := open(place)
+		if errors.Is(err, errGone) || errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := d.clear(); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		return d, nil
+	}
+	return nil, fmt.Errorf("cannot use run directory %s: it keeps vanishing while it is opened", place.Path)
+}
+
+// errGone tells that the directory was removed between making and locking it.
+var errGone = errors.New("removed meanwhile")
+
+func open(place Place) (*Dir, error) {
+	made, err := makeAll(place.Path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make run directory %s: %w", place.Path, err)
+	}
+	lock, err := os.Open(place.Path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open run directory: %w", err)
+	}
+	d := &Dir{Path: place.Path, lock: lock, made: made, place: place}
+	if err := d.own(); err != nil {
+		lock.Close() // of what was made, nothing is ours to remove
+		return nil, err
+	}
+	return d, nil
+}
+
+// makeAll makes path and its parents and returns what it made.
+func makeAll(path string) (made []string, err error) {
+	mode := fs.FileMode(0o700)
+	for dir := path; ; dir, mode = filepath.Dir(dir), 0o755 {
+		err := os.Mkdir(dir, mode)
+		if err == nil {
+			made = append([]string{dir}, made...)
+			if dir == path {
+				return made, nil
+			}
+			rest, err := makeAll(path)
+			return append(made, rest...), err
+		}
+		if errors.Is(err, fs.ErrExist) {
+			if dir == path {
+				return made, nil
+			}
+			return makeAll(path)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+}
+
+// own locks the directory and checks that nobody else can put files into it.
+func (d *Dir) own() error {
+	raw, err := d.lock.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var opened unix.Stat_t
+	var locked error
+	err = raw.Control(func(fd uintptr) {
+		if err = unix.Fstat(int(fd), &opened); err == nil {
+			locked = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("cannot use run directory %s: %w", d.Path, err)
+	}
+	if errors.Is(locked, unix.EWOULDBLOCK) {
+		pid, _ := Owner(filepath.Join(d.Path, ControlSocket))
+		return &RunningError{Path: d.Path, PID: pid}
+	} else if locked != nil {
+		return fmt.Errorf("cannot lock run directory %s: %w", d.Path, locked)
+	}
+	var present unix.Stat_t
+	if unix.Stat(d.Path, &present) != nil || present.Ino != opened.Ino || present.Dev != opened.Dev {
+		return errGone
+	}
+	return checkSafe(d.Path, opened)
+}
+
+// checkSafe refuses a directory in which another user could replace sockets.
+func checkSafe(path string, st unix.Stat_t) error {
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return fmt.Errorf("cannot use run directory %s: it is not a directory", path)
+	}
+	if uid := uint32(os.Geteuid()); st.Uid != uid && st.Uid != 0 {
+		return fmt.Errorf("cannot use run directory %s: it belongs to uid %d; give another with --run-dir", path, st.Uid)
+	}
+	if mode := st.Mode & 0o777; mode&0o022 != 0 {
+		return fmt.Errorf("cannot use run directory %s: others may write to it (mode %04o); try chmod go-w, or give another with --run-dir", path, mode)
+	}
+	return nil
+}
+
+// clear removes the control socket of a supervisor that is gone.
+func (d *Dir) clear() error {
+	path := d.Control()
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot use run directory: %w", err)
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("cannot use run directory %s: %s is not a socket; remove it, or give another with --run-dir", d.Path, path)
+	}
+	if pid, err := Owner(path); err == nil {
+		return &RunningError{Path: d.Path, PID: pid}
+	}
+	return os.Remove(path)
+}
+
+// Control is the path of the control socket.
+func (d *Dir) Control() string { return filepath.Join(d.Path, ControlSocket) }
+
+// Close removes the control socket and the directories that supervisors made,
+// unless somebody's files are in them, and gives up the lock.
+func (d *Dir) Close() error {
+	err := remove(d.Control())
+	made := d.made
+	if d.place.Ours {
+		made = []string{filepath.Dir(d.Path), d.Path}
+	}
+	if !d.place.Kept {
+		for _, dir := range slices.Backward(made) {
+			_ = os.Remove(dir) // fails if it is not empty
+		}
+	}
+	return errors.Join(err, d.lock.Close())
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package rundir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A Service is a running supervisor that was found.
+type Service struct {
+	// Name is that of the service; empty for the one of $RUNTIME_DIRECTORY,
+	// whose directory does not tell it.
+	Name   string
+	Socket string
+	// Runtime tells that it was found in $RUNTIME_DIRECTORY.
+	Runtime bool
+	// Err is why it cannot be talked to although it is there.
+	Err error
+}
+
+// List returns the services whose control sockets are alive or may not be
+// asked: that of $RUNTIME_DIRECTORY first, then those under
+// $XDG_RUNTIME_DIR/supervisor and /run/supervisor, by name.
+func List(getenv func(string) string) []Service {
+	return list(getenv, "/run/supervisor")
+}
+
+func list(getenv func(string) string, system string) []Service {
+	var found []Service
+	look := func(s Service) {
+		if s.Err = Alive(s.Socket); !errors.Is(s.Err, ErrNotRunning) {
+			found = append(found, s)
+		}
+	}
+	if first, _, _ := strings.Cut(getenv("RUNTIME_DIRECTORY"), ":"); first != "" {
+		look(Service{Socket: filepath.Join(first, ControlSocket), Runtime: true})
+	}
+	roots := []string{system}
+	if xdg := getenv("XDG_RUNTIME_DIR"); xdg != "" {
+		roots = []string{filepath.Join(xdg, "supervisor"), system}
+	}
+	for _, root := range roots {
+		entries, _ := os.ReadDir(root) // a place that is not there has no services
+		for _, e := range entries {
+			look(Service{Name: e.Name(), Socket: filepath.Join(root, e.Name(), ControlSocket)})
+		}
+	}
+	return found
+}
+
+// Find returns the control socket of the service called name or, with no name,
+// of the only one there is. ask tells the name of the service behind a socket;
+// it is needed for $RUNTIME_DIRECTORY only.
+func Find(name string, getenv func(string) string, ask func(socket string) (string, error)) (string, error) {
+	return choose(name, List(getenv), ask)
+}
+
+func choose(name string, found []Service, ask func(socket string) (string, error)) (string, error) {
+	for _, s := range found {
+		if s.Runtime && s.Err == nil {
+			if actual, err := ask(s.Socket); name == "" || err == nil && actual == name {
+				return s.Socket, nil
+			}
+		} else if name != "" && s.Name == name {
+			return s.Socket, s.Err
+		}
+	}
+	switch {
+	case name != "":
+		return "", fmt.Errorf("service %s is not running%s", name, others(found))
+	case len(found) == 0:
+		return "", errors.New("no running service found; give its control socket with --socket")
+	case len(found) > 1:
+		return "", fmt.Errorf("several services are running; name one of %s", strings.Join(names(found), ", "))
+	}
+	return found[0].Socket, found[0].Err
+}
+
+func others(found []Service) string {
+	if list := names(found); len(list) > 0 {
+		return "; running are " + strings.Join(list, ", ")
+	}
+	return " as far as can be seen from here; give its control socket with --socket"
+}
+
+func names(found []Service) []string {
+	var list []string
+	for _, s := range found {
+		if s.Name != "" {
+			list = append(list, s.Name)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
