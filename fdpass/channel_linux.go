@@ -95,12 +95,12 @@ func (c *Conn) readPacket() (packet, error) {
 		n, oobn, flags, _, err = c.sock.ReadMsgUnix(c.packet, c.control)
 	}
 	p := packet{
-		data: c.packet[:n],
+		data: c.packet[:max(n, 0)], // -1 with an error
 		cut:  flags&unix.MSG_TRUNC != 0,
 		lost: flags&unix.MSG_CTRUNC != 0,
 	}
 	var bad error
-	p.fds, bad = parseRights(c.control[:oobn])
+	p.fds, bad = parseRights(c.control[:max(oobn, 0)])
 	switch {
 	case errors.Is(err, io.EOF):
 		return p, c.endOrEmpty(p)

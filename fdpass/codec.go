@@ -90,52 +90,16 @@ func kindOf(data []byte) (string, error) {
 	return *head.Type, nil
 }
 
-func decodeKind(kind string, data []byte) (Message, error) {
-	switch kind {
-	case Hello{}.kind():
-		return decodeAs[Hello](data)
-	case Welcome{}.kind():
-		return decodeAs[Welcome](data)
-	case Listeners{}.kind():
-		return decodeAs[Listeners](data)
-	case Received{}.kind():
-		return decodeAs[Received](data)
-	case Ready{}.kind():
-		return decodeAs[Ready](data)
-	case Failed{}.kind():
-		return decodeAs[Failed](data)
-	case Pause{}.kind():
-		return decodeAs[Pause](data)
-	case Resume{}.kind():
-		return decodeAs[Resume](data)
-	case Drain{}.kind():
-		return decodeAs[Drain](data)
-	case Paused{}.kind():
-		return decodeAs[Paused](data)
-	case Resumed{}.kind():
-		return decodeAs[Resumed](data)
-	case Drained{}.kind():
-		return decodeAs[Drained](data)
-	case Stats{}.kind():
-		return decodeAs[Stats](data)
-	case Error{}.kind():
-		return decodeAs[Error](data)
-	}
-	return nil, fmt.Errorf("the type is not known to protocol version %d", Protocol)
-}
-
-func decodeAs[M Message](data []byte) (Message, error) {
-	var m M
-	err := json.Unmarshal(data, &m)
-	return m, err
-}
-
 // inWords replaces the words of encoding/json about Go types, which mean
 // nothing to whoever wrote the peer.
 func inWords(err error) error {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("the packet is not JSON: %w", err)
+	}
 	var wrong *json.UnmarshalTypeError
 	if !errors.As(err, &wrong) {
-		return fmt.Errorf("the packet is not JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
+		return err
 	}
 	want := "of another type"
 	switch wrong.Type.Kind() {
@@ -191,9 +155,5 @@ func tidyReason(s string) string {
 		return s
 	}
 	const mark = " ..."
-	s = s[:MaxReason-len(mark)]
-	for !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]) && len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-		s = s[:len(s)-1]
-	}
-	return strings.ToValidUTF8(s, "") + mark
+	return strings.ToValidUTF8(s[:MaxReason-len(mark)], "") + mark
 }

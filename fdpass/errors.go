@@ -15,6 +15,9 @@ var (
 	ErrCookie = errors.New("socket cookie mismatch")
 	// ErrCount: the number of listeners is not the one announced.
 	ErrCount = errors.New("listener count mismatch")
+	// ErrUnknownType: the message's type is not one of this protocol version.
+	// The peer may be newer; the message is answered with an Error.
+	ErrUnknownType = errors.New("the type is not known")
 	// ErrDescriptorsLost: the kernel dropped descriptors of a packet because
 	// the receiver had no room for them; they cannot be had back.
 	ErrDescriptorsLost = errors.New("descriptors were lost")

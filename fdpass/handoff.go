@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 )
 
 // Offer is the supervisor's end of the handoff: it waits for the child's
@@ -83,7 +84,7 @@ func (o offer) send() error {
 	if o.welcome.Probe {
 		probe = []int{o.probe}
 	}
-	if err := o.c.Send(o.welcome, probe...); err != nil {
+	if err := say(o.c, o.welcome, probe...); err != nil {
 		return err
 	}
 	batches := batchesOf(o.listeners)
@@ -100,7 +101,7 @@ func (o offer) sendBatch(m Listeners) error {
 	for i, l := range m.Listeners {
 		fds[i] = l.FD
 	}
-	if err := o.c.Send(m, fds...); err != nil {
+	if err := say(o.c, m, fds...); err != nil {
 		return err
 	}
 	got, err := expect[Received](o.c)
@@ -172,7 +173,7 @@ func (in *intake) close() {
 }
 
 func (in *intake) run(h Hello) error {
-	if err := in.c.Send(h); err != nil {
+	if err := say(in.c, h); err != nil {
 		return err
 	}
 	if err := in.receiveWelcome(); err != nil {
@@ -259,7 +260,40 @@ func (in *intake) acknowledge(m Listeners) error {
 		}
 		reply.Cookies = append(reply.Cookies, cookie)
 	}
-	return errors.Join(in.c.Send(reply), wrong)
+	return errors.Join(say(in.c, reply), wrong)
+}
+
+// say sends a message. A peer that left before it may have said why.
+func say(c *Conn, m Message, fds ...int) error {
+	err := c.Send(m, fds...)
+	if !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	for {
+		got, fds, err := c.Receive()
+		closeFDs(fds)
+		var bad *MessageError
+		switch {
+		case errors.As(err, &bad):
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("the peer closed the channel before %s was sent: %w", m.kind(), err)
+		case err != nil:
+			return err
+		case peerError(got) != nil:
+			return peerError(got)
+		}
+	}
+}
+
+// peerError is what a peer says that gives up, or nil.
+func peerError(m Message) error {
+	switch m := m.(type) {
+	case Failed:
+		return &PeerError{Type: m.kind(), Reason: m.Reason}
+	case Error:
+		return &PeerError{Type: m.kind(), Reason: m.Reason}
+	}
+	return nil
 }
 
 // expect receives a message of one type that comes without descriptors.
@@ -279,16 +313,12 @@ func receive[M Message](c *Conn) (M, []int, error) {
 	if err != nil {
 		return none, nil, fmt.Errorf("cannot receive %s: %w", none.kind(), err)
 	}
-	switch m := got.(type) {
-	case M:
+	if m, ok := got.(M); ok {
 		return m, fds, nil
-	case Failed:
-		err = &PeerError{Type: m.kind(), Reason: m.Reason}
-	case Error:
-		err = &PeerError{Type: m.kind(), Reason: m.Reason}
-	default:
-		closeFDs(fds)
-		err = &MessageError{Type: got.kind(), Err: fmt.Errorf("it came where %s was due", none.kind())}
 	}
-	return none, nil, err
+	closeFDs(fds)
+	if err := peerError(got); err != nil {
+		return none, nil, err
+	}
+	return none, nil, &MessageError{Type: got.kind(), Err: fmt.Errorf("it came where %s was due", none.kind())}
 }

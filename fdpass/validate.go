@@ -31,21 +31,6 @@ const (
 	maxMillis = int64(math.MaxInt64 / time.Millisecond)
 )
 
-func (Hello) kind() string     { return "hello" }
-func (Welcome) kind() string   { return "welcome" }
-func (Listeners) kind() string { return "listeners" }
-func (Received) kind() string  { return "received" }
-func (Ready) kind() string     { return "ready" }
-func (Failed) kind() string    { return "failed" }
-func (Pause) kind() string     { return "pause" }
-func (Resume) kind() string    { return "resume" }
-func (Drain) kind() string     { return "drain" }
-func (Paused) kind() string    { return "paused" }
-func (Resumed) kind() string   { return "resumed" }
-func (Drained) kind() string   { return "drained" }
-func (Stats) kind() string     { return "stats" }
-func (Error) kind() string     { return "error" }
-
 // validate leaves the other fields of a foreign version alone, so that Offer
 // can answer with the version instead of with a detail.
 func (m Hello) validate() error {
@@ -137,17 +122,7 @@ func (m Stats) validate() error {
 	if len(m.Listeners) > MaxListeners {
 		return fmt.Errorf("more than %d listeners", MaxListeners)
 	}
-	seen := make(map[string]struct{}, len(m.Listeners))
-	for _, l := range m.Listeners {
-		if err := l.validate(); err != nil {
-			return fmt.Errorf("listener %q: %w", l.Name, err)
-		}
-		if _, twice := seen[l.Name]; twice {
-			return fmt.Errorf("listener %q is named twice", l.Name)
-		}
-		seen[l.Name] = struct{}{}
-	}
-	return nil
+	return checkEach(m.Listeners, func(l ListenerStats) string { return l.Name }, ListenerStats.validate)
 }
 
 func (l ListenerStats) validate() error {
@@ -193,17 +168,21 @@ func networks() []string {
 	return []string{"tcp", "tcp4", "tcp6", "unix", "unixpacket", "unixgram", "udp", "udp4", "udp6"}
 }
 
-// checkListeners also reports a name that is given twice.
 func checkListeners(ls []Listener) error {
-	seen := make(map[string]struct{}, len(ls))
-	for _, l := range ls {
-		if err := l.validate(); err != nil {
-			return fmt.Errorf("listener %q: %w", l.Name, err)
+	return checkEach(ls, func(l Listener) string { return l.Name }, Listener.validate)
+}
+
+// checkEach also reports a name that is given twice.
+func checkEach[T any](all []T, name func(T) string, check func(T) error) error {
+	seen := make(map[string]struct{}, len(all))
+	for _, one := range all {
+		if err := check(one); err != nil {
+			return fmt.Errorf("listener %q: %w", name(one), err)
 		}
-		if _, twice := seen[l.Name]; twice {
-			return fmt.Errorf("listener %q is named twice", l.Name)
+		if _, twice := seen[name(one)]; twice {
+			return fmt.Errorf("listener %q is named twice", name(one))
 		}
-		seen[l.Name] = struct{}{}
+		seen[name(one)] = struct{}{}
 	}
 	return nil
 }
