@@ -1,0 +1,70 @@
+package service
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"example.com/supervisor/internal/listen"
+)
+
+// Defaults of the fields of [Config].
+const (
+	DefaultDrainTimeout   = 30 * time.Second
+	DefaultIdleTimeout    = 5 * time.Second
+	DefaultCleanupTimeout = 10 * time.Second
+)
+
+// Config says how a program joins its supervisor and how it ends. The zero
+// value is useful for a program that always runs under a supervisor.
+type Config struct {
+	// Listen names the listeners to open when there is no supervisor, in the
+	// form of the supervisor's --listen flag: "http=tcp://127.0.0.1:8080",
+	// "echo=unix:///run/echo.sock?mode=0660". Under a supervisor they are only
+	// checked, because the listeners come from it.
+	Listen []string
+	// Logger receives one line per step. Default: slog.Default().
+	Logger *slog.Logger
+	// DrainTimeout is how long the open connections have to end after SIGTERM,
+	// SIGINT or the end of Run's context. A supervisor states its own time with
+	// each drain. Default 30 s.
+	DrainTimeout time.Duration
+	// IdleTimeout is how long a connection that is idle while the service
+	// drains has to send one more request, which is answered with "Connection:
+	// close", before it is closed. It is never longer than the drain itself.
+	// Default 5 s.
+	IdleTimeout time.Duration
+	// CleanupTimeout is how long each cleanup hook has. Default 10 s.
+	CleanupTimeout time.Duration
+}
+
+// Validate reports the first field that cannot be used. [Join] calls it.
+func (c Config) Validate() error {
+	if _, err := listen.ParseSpecs(c.Listen); err != nil {
+		return fmt.Errorf("cannot use Listen: %w", err)
+	}
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"DrainTimeout", c.DrainTimeout},
+		{"IdleTimeout", c.IdleTimeout},
+		{"CleanupTimeout", c.CleanupTimeout},
+	} {
+		if f.value < 0 {
+			return fmt.Errorf("cannot use %s %v: it must not be negative; 0 means the default", f.name, f.value)
+		}
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, DefaultDrainTimeout)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
+	c.CleanupTimeout = cmp.Or(c.CleanupTimeout, DefaultCleanupTimeout)
+	return c
+}

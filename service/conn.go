@@ -1,0 +1,165 @@
+package service
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// tracked is what the service knows of one open connection.
+type tracked struct {
+	conn     net.Conn // as the listener returned it
+	accepted time.Time
+	gone     atomic.Bool
+
+	// The place in the registry, under the shard's lock.
+	shard      *shard
+	prev, next *tracked
+
+	// For connections that an http.Server serves.
+	state  atomic.Uint32            // http.ConnState; StateNew at first
+	outer  atomic.Pointer[net.Conn] // the *tls.Conn around conn, if any
+	reads  atomic.Uint64            // calls of Read that gave bytes
+	mark   atomic.Uint64            // reads when it became idle
+	idleAt atomic.Int64             // when it became idle, Unix nanoseconds
+}
+
+// closed is called by Close of the connection, any number of times.
+func (t *tracked) closed() {
+	if !t.gone.Swap(true) {
+		t.remove()
+	}
+}
+
+// close closes the connection through the layer that the program sees, so that
+// a TLS client is told.
+func (t *tracked) close() {
+	if outer := t.outer.Load(); outer != nil {
+		_ = (*outer).Close()
+	}
+	_ = t.conn.Close()
+}
+
+// note records what an http.Server says of the connection c, which is ours or
+// a *tls.Conn around it.
+func (t *tracked) note(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if c != t.conn {
+			t.outer.Store(&c)
+		}
+	case http.StateIdle:
+		t.mark.Store(t.reads.Load())
+		t.idleAt.Store(time.Now().UnixNano())
+	}
+	t.state.Store(uint32(state))
+}
+
+// trackedOf finds the connection of ours inside c.
+func trackedOf(c net.Conn) *tracked {
+	for c != nil {
+		switch v := c.(type) {
+		case *tcpConn:
+			return &v.tracked
+		case *unixConn:
+			return &v.tracked
+		case interface{ NetConn() net.Conn }: // *tls.Conn
+			c = v.NetConn()
+		default:
+			return nil
+		}
+	}
+	return nil
+}
+
+// A tcpConn is a *net.TCPConn that is counted. All that is not overridden here,
+// CloseWrite and SyscallConn for instance, is promoted.
+type tcpConn struct {
+	*net.TCPConn
+	tracked tracked
+}
+
+func (c *tcpConn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	if n > 0 {
+		c.tracked.reads.Add(1)
+	}
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom with sendfile and splice, as *net.TCPConn
+// does, also from another connection of ours, which package net would not
+// recognise.
+func (c *tcpConn) ReadFrom(r io.Reader) (int64, error) {
+	if limited, ok := r.(*io.LimitedReader); ok {
+		inner := &io.LimitedReader{R: bareReader(limited.R), N: limited.N}
+		n, err := c.TCPConn.ReadFrom(inner)
+		limited.N = inner.N
+		return n, err
+	}
+	return c.TCPConn.ReadFrom(bareReader(r))
+}
+
+// WriteTo implements io.WriterTo with splice.
+func (c *tcpConn) WriteTo(w io.Writer) (int64, error) {
+	switch v := w.(type) {
+	case *tcpConn:
+		w = v.TCPConn
+	case *unixConn:
+		w = v.UnixConn
+	}
+	return c.TCPConn.WriteTo(w)
+}
+
+func bareReader(r io.Reader) io.Reader {
+	switch v := r.(type) {
+	case *tcpConn:
+		return v.TCPConn
+	case *unixConn:
+		return v.UnixConn
+	}
+	return r
+}
+
+// NetConn returns the *net.TCPConn. Closing that one leaves the connection
+// counted as open.
+func (c *tcpConn) NetConn() net.Conn { return c.TCPConn }
+
+func (c *tcpConn) Close() error {
+	err := c.TCPConn.Close()
+	c.tracked.closed()
+	return err
+}
+
+// A unixConn is a *net.UnixConn that is counted.
+type unixConn struct {
+	*net.UnixConn
+	tracked tracked
+}
+
+func (c *unixConn) Read(b []byte) (int, error) {
+	n, err := c.UnixConn.Read(b)
+	if n > 0 {
+		c.tracked.reads.Add(1)
+	}
+	return n, err
+}
+
+// NetConn returns the *net.UnixConn. Closing that one leaves the connection
+// counted as open.
+func (c *unixConn) NetConn() net.Conn { return c.UnixConn }
+
+func (c *unixConn) Close() error {
+	err := c.UnixConn.Close()
+	c.tracked.closed()
+	return err
+}
+
+// readable reports whether something of the peer waits to be read.
+func (t *tracked) readable() bool {
+	c, ok := t.conn.(syscall.Conn)
+	return ok && readable(c)
+}

@@ -1,0 +1,226 @@
+package service
+
+import (
+	"sync"
+	"time"
+
+	"example.com/supervisor/fdpass"
+)
+
+// tick is how often the draining service looks at what is left.
+const tick = 10 * time.Millisecond
+
+// drain is the order to end: who asked, until when, and how it went. The first
+// order begins the drain; later ones may change the deadline.
+type drain struct {
+	begun chan struct{}
+
+	mu       sync.Mutex
+	began    time.Time
+	deadline time.Time
+	final    bool     // nobody else accepts from the listeners
+	ids      []uint64 // of the supervisor's orders not yet answered
+	answer   *fdpass.Drained
+}
+
+// order begins the drain and reports whether it was the first.
+func (d *drain) order(timeout time.Duration, final bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	first := d.began.IsZero()
+	if first {
+		d.began = time.Now()
+		d.deadline = d.began.Add(timeout)
+		d.final = final
+		close(d.begun)
+	}
+	return first
+}
+
+// amend gives the deadline anew.
+func (d *drain) amend(timeout time.Duration, final bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deadline = time.Now().Add(timeout)
+	d.final = d.final || final
+}
+
+// now returns the order as it stands.
+func (d *drain) now() (began, deadline time.Time, final bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.began, d.deadline, d.final
+}
+
+// expect notes that the supervisor wants an answer, or returns the one there is.
+func (d *drain) expect(id uint64) (answer fdpass.Drained, done bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.answer == nil {
+		d.ids = append(d.ids, id)
+		return fdpass.Drained{}, false
+	}
+	answer = *d.answer
+	answer.ID = id
+	return answer, true
+}
+
+// finish keeps the answer and returns those to send now.
+func (d *drain) finish(answer fdpass.Drained) []fdpass.Drained {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answer = &answer
+	answers := make([]fdpass.Drained, len(d.ids))
+	for i, id := range d.ids {
+		answers[i] = answer
+		answers[i].ID = id
+	}
+	return answers
+}
+
+// drainFor obeys the supervisor. Its deadline replaces that of a drain that a
+// signal began.
+func (s *Service) drainFor(m fdpass.Drain) {
+	timeout := time.Duration(m.DeadlineMS) * time.Millisecond
+	if s.drain.order(timeout, m.Final) {
+		s.log.Info("draining", "generation", s.Generation(), "deadline", timeout, "asked", "supervisor")
+	} else {
+		s.drain.amend(timeout, m.Final)
+	}
+	if answer, done := s.drain.expect(m.ID); done {
+		s.control.tell(answer)
+	}
+}
+
+// drainMyself begins a drain for a reason of this process's own.
+func (s *Service) drainMyself(why string) {
+	// A supervisor that is there keeps the listeners open, and another
+	// generation or the next start takes what is queued.
+	final := s.control == nil || s.control.gone()
+	if s.drain.order(s.cfg.DrainTimeout, final) {
+		s.log.Info("draining", "generation", s.Generation(), "deadline", s.cfg.DrainTimeout, "asked", why)
+	}
+}
+
+// stopIntake is the first phase: nothing is accepted after it. A final drain
+// first leaves the servers time to empty the accept queues.
+func (s *Service) stopIntake() {
+	if _, _, final := s.drain.now(); final {
+		s.emptyQueues()
+	}
+	quiet := s.pause()
+	for _, q := range quiet {
+		s.awaitOrDeadline(q)
+	}
+	for _, e := range s.endpoints {
+		if err := e.stop(); err != nil {
+			s.log.Warn("cannot close a listener", "listener", e.name, "err", err)
+		}
+	}
+	for _, q := range s.pause() { // all are shut: only asks again
+		s.awaitOrDeadline(q)
+	}
+}
+
+// emptyQueues lets the servers accept until every queue was seen empty while
+// nothing was being accepted. Half of the drain's time is enough for that: a
+// queue that is never empty is one that clients fill faster.
+func (s *Service) emptyQueues() {
+	ticker := time.NewTicker(tick / 10)
+	defer ticker.Stop()
+	for {
+		for _, q := range s.pause() {
+			s.awaitOrDeadline(q)
+		}
+		began, deadline, _ := s.drain.now()
+		if !s.waiting() || time.Since(began) > deadline.Sub(began)/2 {
+			return
+		}
+		s.resume()
+		<-ticker.C
+	}
+}
+
+// waiting reports whether anything waits in a queue that somebody serves.
+func (s *Service) waiting() bool {
+	for _, e := range s.endpoints {
+		if s.isUsed(e) && e.waiting() {
+			return true
+		}
+	}
+	return false
+}
+
+// awaitOrDeadline waits for c until the drain's deadline, which may move.
+func (s *Service) awaitOrDeadline(c <-chan struct{}) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c:
+			return
+		case <-ticker.C:
+			if _, deadline, _ := s.drain.now(); !time.Now().Before(deadline) {
+				return
+			}
+		}
+	}
+}
+
+// awaitConnections is the second phase: it returns when no connection is left,
+// and otherwise at the deadline with the number of those that were cut.
+func (s *Service) awaitConnections() (cut int) {
+	for _, h := range s.https {
+		h.drain()
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		began, deadline, _ := s.drain.now()
+		now := time.Now()
+		if s.sweep(now, began, deadline) == 0 {
+			return 0
+		}
+		if !now.Before(deadline) {
+			return s.cutConnections()
+		}
+		<-ticker.C
+	}
+}
+
+// sweep looks at every open connection and returns their number.
+func (s *Service) sweep(now, began, deadline time.Time) int {
+	view := sweep{now: now, began: began, idle: min(s.cfg.IdleTimeout, deadline.Sub(began)*9/10)}
+	for _, h := range s.https {
+		h.open = 0
+	}
+	for _, e := range s.endpoints {
+		e.tend(&view)
+	}
+	for _, h := range s.https {
+		h.afterSweep()
+	}
+	return view.open
+}
+
+func (s *Service) cutConnections() int {
+	cut := 0
+	s.cut()
+	for _, e := range s.endpoints {
+		cut += e.cut()
+	}
+	return cut
+}
+
+// reportDrained answers every order to drain.
+func (s *Service) reportDrained(cut int) {
+	answers := s.drain.finish(fdpass.Drained{Accepted: s.accepted(), Cut: cut})
+	s.log.Info("drained", "generation", s.Generation(), "accepted", s.accepted(), "cut", cut)
+	if s.control == nil {
+		return
+	}
+	s.control.sendStats()
+	for _, answer := range answers {
+		s.control.tell(answer)
+	}
+}

@@ -1,0 +1,139 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/supervisor/fdpass"
+	"example.com/supervisor/internal/listen"
+)
+
+// An endpoint is one named socket of the service: a listener or, for datagrams,
+// packets. Which of the two is set does not change.
+type endpoint struct {
+	name     string
+	listener *listener
+	packets  *packets
+	user     net.PacketConn // what the program gets for packets
+	socket   *listen.Socket // if this process opened it
+	server   *httpServer    // if an http.Server serves it; set before Run
+	used     bool           // the program asked for it; under Service.mu
+}
+
+// newEndpoint borrows fd.
+func newEndpoint(name, network string, fd int) (*endpoint, error) {
+	e := &endpoint{name: name}
+	var err error
+	if strings.HasPrefix(network, "udp") || network == "unixgram" {
+		e.packets, e.user, err = packetsOf(fd)
+	} else {
+		e.listener, err = listenerOf(fd)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot use listener %q (%s): %w", name, network, err)
+	}
+	return e, nil
+}
+
+func (e *endpoint) pause() <-chan struct{} {
+	if e.packets != nil {
+		return e.packets.gate.pause()
+	}
+	return e.listener.pause()
+}
+
+func (e *endpoint) resume() {
+	if e.packets != nil {
+		e.packets.gate.resume()
+		return
+	}
+	e.listener.resume()
+}
+
+// waiting reports whether something waits in the kernel's queue.
+func (e *endpoint) waiting() bool {
+	if e.packets != nil {
+		return e.packets.waiting()
+	}
+	return e.listener.waiting()
+}
+
+// stop ends the intake for good. A datagram socket stays open for answers.
+func (e *endpoint) stop() error {
+	var err error
+	if e.packets != nil {
+		e.packets.gate.close()
+	} else if err = e.listener.Close(); errors.Is(err, net.ErrClosed) {
+		err = nil // the program, or its http.Server, closed it already
+	}
+	if e.socket != nil {
+		err = errors.Join(err, e.socket.Close())
+	}
+	return err
+}
+
+// close closes what stop and the drain left.
+func (e *endpoint) close() {
+	_ = e.stop()
+	if e.packets != nil {
+		_ = e.packets.close()
+	}
+}
+
+func (e *endpoint) stats() fdpass.ListenerStats {
+	if e.packets != nil {
+		return fdpass.ListenerStats{Name: e.name, Accepted: e.packets.received.Load()}
+	}
+	return e.listener.conns.snapshot(e.name)
+}
+
+// closeFD closes a descriptor that was borrowed for an endpoint.
+func closeFD(fd int) { _ = syscall.Close(fd) }
+
+// A sweep is one look at the open connections while the service drains.
+type sweep struct {
+	now, began time.Time
+	idle       time.Duration // how long an idle connection is kept
+	open       int           // connections left
+}
+
+// tend closes what need not stay and counts what is left.
+func (e *endpoint) tend(s *sweep) {
+	switch {
+	case e.packets != nil:
+		e.tendPackets(s)
+	case e.server != nil:
+		e.server.tend(e.listener.conns.open(), s)
+	default:
+		s.open += len(e.listener.conns.open())
+	}
+}
+
+// tendPackets waits for the program to close the socket, for as long as an idle
+// connection would be kept: only the program knows when its last answer is out.
+func (e *endpoint) tendPackets(s *sweep) {
+	switch {
+	case isClosed(e.packets.done):
+	case !e.used || s.now.Sub(s.began) >= s.idle:
+		_ = e.packets.close()
+	default:
+		s.open++
+	}
+}
+
+// cut closes every connection that is still open and returns their number.
+func (e *endpoint) cut() int {
+	if e.packets != nil {
+		_ = e.packets.close()
+		return 0
+	}
+	left := e.listener.conns.open()
+	for _, t := range left {
+		_ = t.conn.Close()
+	}
+	return len(left)
+}

@@ -1,0 +1,173 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ServeHTTP registers srv for a listener: Run serves it. The service takes srv
+// over: it wraps Handler and ConnState, adds to TLSNextProto, and ends srv by
+// itself; srv must not be changed, served or shut down by anyone else. One srv
+// may serve several listeners.
+//
+// The end loses no request, which [http.Server.Shutdown] alone does: that one
+// drops a request that was being read when it was called. Here the intake stops
+// first; what was accepted is answered; every further response tells its
+// HTTP/1 client "Connection: close", and HTTP/2 clients get GOAWAY; connections
+// on which nothing happens are closed last, once their client had
+// [Config].IdleTimeout to hear of it and nothing of it waits to be read.
+// Functions of RegisterOnShutdown are called after that.
+//
+// Hijacked connections count as open until they are closed; they learn of the
+// end from Draining. A srv whose TLSNextProto["h2"] is set already keeps its
+// HTTP/2 implementation, which then hears of the end with its next response
+// only.
+func (s *Service) ServeHTTP(name string, srv *http.Server) error {
+	return s.serveHTTP(name, srv, func(l net.Listener) error { return srv.Serve(l) })
+}
+
+// ServeHTTPS is like ServeHTTP with TLS. srv.TLSConfig has the certificates.
+func (s *Service) ServeHTTPS(name string, srv *http.Server) error {
+	c := srv.TLSConfig
+	if c == nil || len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+		return fmt.Errorf("cannot serve HTTPS on listener %q: the server's TLSConfig has no certificate", name)
+	}
+	return s.serveHTTP(name, srv, func(l net.Listener) error { return srv.ServeTLS(l, "", "") })
+}
+
+func (s *Service) serveHTTP(name string, srv *http.Server, serve func(net.Listener) error) error {
+	e, err := s.claim(name, false)
+	if err != nil {
+		return err
+	}
+	if err := s.register(e, func() error { return serve(e.listener) }); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.https {
+		if h.srv == srv {
+			e.server = h
+			return nil
+		}
+	}
+	e.server = newHTTPServer(srv)
+	s.https = append(s.https, e.server)
+	return nil
+}
+
+// An httpServer is an http.Server whose end loses nothing.
+type httpServer struct {
+	srv      *http.Server
+	handler  http.Handler                   // the program's; nil: http.DefaultServeMux
+	observe  func(net.Conn, http.ConnState) // the program's, or nil
+	goAway   func()                         // tells HTTP/2 clients
+	draining atomic.Bool                    // set when the intake has stopped
+	open     int                            // of the sweep: connections that are not hijacked
+	shutdown sync.Once
+}
+
+func newHTTPServer(srv *http.Server) *httpServer {
+	h := &httpServer{srv: srv, handler: srv.Handler, observe: srv.ConnState, goAway: installHTTP2(srv)}
+	srv.Handler = h
+	srv.ConnState = h.connState
+	return h
+}
+
+func (h *httpServer) connState(c net.Conn, state http.ConnState) {
+	if t := trackedOf(c); t != nil {
+		t.note(c, state)
+	}
+	if h.observe != nil {
+		h.observe(c, state)
+	}
+}
+
+// ServeHTTP calls the program's handler. The farewell is said again after it
+// for a drain that began meanwhile; that has an effect if the header is not
+// written yet.
+func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.sayFarewell(w, r)
+	handler := h.handler
+	if handler == nil {
+		handler = http.DefaultServeMux
+	}
+	handler.ServeHTTP(w, r)
+	h.sayFarewell(w, r)
+}
+
+// sayFarewell leaves a request for another protocol alone, whose response has a
+// Connection header of its own. For HTTP/2, net/http makes a GOAWAY of it.
+func (h *httpServer) sayFarewell(w http.ResponseWriter, r *http.Request) {
+	if h.draining.Load() && r.Header.Get("Upgrade") == "" {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+func (h *httpServer) drain() { h.draining.Store(true) }
+
+// tend closes the connections that are idle for good and counts the others.
+// They are closed a few at a time: their clients come back to another
+// generation, which must not get them all at once.
+func (h *httpServer) tend(conns []*tracked, s *sweep) {
+	batch := max(16, len(conns)/20)
+	for _, t := range conns {
+		if batch > 0 && t.mayClose(s) {
+			t.close()
+			batch--
+			continue
+		}
+		s.open++
+		if http.ConnState(t.state.Load()) != http.StateHijacked {
+			h.open++
+		}
+	}
+}
+
+// afterSweep tells HTTP/2 connections to go, also those that were still in
+// their handshake the last time. Once only hijacked connections are left, srv
+// is shut down: there is nothing left to lose, and its hooks hear of the end.
+func (h *httpServer) afterSweep() {
+	if h.open > 0 {
+		h.goAway()
+		return
+	}
+	h.shutdown.Do(func() { _ = h.srv.Shutdown(context.Background()) })
+}
+
+// mayClose reports whether closing the connection takes nothing from its
+// client: no request is being read, none is answered, none has arrived, and the
+// client had its time.
+func (t *tracked) mayClose(s *sweep) bool {
+	since := s.began
+	switch http.ConnState(t.state.Load()) {
+	case http.StateNew:
+		// Over TLS the bytes may be the handshake's. In plain HTTP they are the
+		// first part of a request.
+		if t.reads.Load() > 0 && t.outer.Load() == nil {
+			return false
+		}
+		since = later(since, t.accepted)
+	case http.StateIdle:
+		// net/http says active only when the whole header is read.
+		if t.reads.Load() != t.mark.Load() {
+			return false
+		}
+		since = later(since, time.Unix(0, t.idleAt.Load()))
+	default:
+		return false
+	}
+	return s.now.Sub(since) >= s.idle && !t.readable()
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

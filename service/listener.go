@@ -1,0 +1,134 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A streamListener is a *net.TCPListener or a *net.UnixListener.
+type streamListener interface {
+	net.Listener
+	syscall.Conn
+	SetDeadline(time.Time) error
+}
+
+// A listener pauses and counts. Accept may be called concurrently; while the
+// service is paused it waits and returns no error.
+type listener struct {
+	inner streamListener
+	gate  gate
+	conns *registry
+}
+
+// listenerOf makes a listener of a descriptor, which it borrows: the listener
+// holds a duplicate.
+func listenerOf(fd int) (*listener, error) {
+	inner, err := fileListener(fd)
+	if err != nil {
+		return nil, err
+	}
+	l := &listener{inner: inner, conns: newRegistry()}
+	l.gate.setDeadline = inner.SetDeadline
+	return l, nil
+}
+
+func fileListener(fd int) (streamListener, error) {
+	f, err := fileOf(fd)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	inner, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	stream, ok := inner.(streamListener)
+	if !ok {
+		inner.Close()
+		return nil, fmt.Errorf("it is a %T", inner)
+	}
+	return stream, nil
+}
+
+// fileOf duplicates fd into a file for functions of package net. They call
+// Fd on it, which leaves O_NONBLOCK alone only on a descriptor that had it when
+// os.NewFile saw it; it belongs to the open file description, which every
+// process that holds the socket shares (open(2)), so it must never be cleared.
+func fileOf(fd int) (*os.File, error) {
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("cannot make descriptor %d non-blocking: %w", fd, err)
+	}
+	own, err := duplicate(fd)
+	if err != nil {
+		return nil, fmt.Errorf("cannot duplicate descriptor %d: %w", fd, err)
+	}
+	return os.NewFile(uintptr(own), "listener"), nil
+}
+
+// Accept registers the connection before it leaves the gate: once the gate is
+// quiet, the registry holds every connection there will be.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		if err := l.gate.enter(); err != nil {
+			return nil, l.failed(err)
+		}
+		c, err := l.inner.Accept()
+		if err == nil {
+			c = l.track(c)
+		}
+		l.gate.leave()
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return c, err
+		}
+	}
+}
+
+func (l *listener) track(c net.Conn) net.Conn {
+	switch v := c.(type) {
+	case *net.TCPConn:
+		t := &tcpConn{TCPConn: v}
+		t.tracked.conn = t
+		l.conns.add(&t.tracked)
+		return t
+	case *net.UnixConn:
+		u := &unixConn{UnixConn: v}
+		u.tracked.conn = u
+		l.conns.add(&u.tracked)
+		return u
+	}
+	return c // cannot be: a streamListener accepts nothing else
+}
+
+func (l *listener) failed(err error) error {
+	a := l.Addr()
+	return &net.OpError{Op: "accept", Net: a.Network(), Addr: a, Err: err}
+}
+
+// Addr returns the address that the socket is bound to.
+func (l *listener) Addr() net.Addr { return l.inner.Addr() }
+
+// Close closes this process's copy of the socket; other generations keep
+// theirs, and a socket file stays. Waiting calls of Accept return net.ErrClosed.
+// Connections stay open.
+func (l *listener) Close() error {
+	err := l.inner.Close()
+	l.gate.close()
+	return err
+}
+
+// pause makes sure first that the kernel does not block: a foreign process that
+// shares the socket may have cleared O_NONBLOCK, and a deadline would not wake
+// the thread that sits in accept(2).
+func (l *listener) pause() <-chan struct{} {
+	_ = withFD(l.inner, func(fd int) { _ = syscall.SetNonblock(fd, true) })
+	return l.gate.pause()
+}
+
+func (l *listener) resume() { l.gate.resume() }
+
+// waiting reports whether connections wait in the accept queue.
+func (l *listener) waiting() bool { return readable(l.inner) }

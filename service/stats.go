@@ -1,0 +1,120 @@
+package service
+
+import (
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/supervisor/fdpass"
+)
+
+// durationBuckets is the number of elements of the duration histogram. The
+// last but one ends at 2^22 ms, 70 minutes.
+const durationBuckets = 24
+
+// A registry knows the open connections of one listener and counts those that
+// were. It is split into shards, each with a lock of its own and its
+// connections in the order in which they were accepted; a connection costs two
+// short critical sections in its life.
+type registry struct {
+	next   atomic.Uint32
+	shards []shard
+}
+
+type shard struct {
+	mu        sync.Mutex
+	accepted  uint64
+	active    int64
+	durations [durationBuckets]uint64
+	head      *tracked // the oldest
+	tail      *tracked
+	_         [64]byte // keeps shards out of each other's cache lines
+}
+
+func newRegistry() *registry {
+	n := 1 << bits.Len(uint(min(runtime.GOMAXPROCS(0), 64)-1))
+	return &registry{shards: make([]shard, n)}
+}
+
+// add registers a connection that was just accepted.
+func (r *registry) add(t *tracked) {
+	s := &r.shards[int(r.next.Add(1))&(len(r.shards)-1)]
+	t.accepted = time.Now()
+	t.shard = s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted++
+	s.active++
+	t.prev = s.tail
+	if s.tail != nil {
+		s.tail.next = t
+	} else {
+		s.head = t
+	}
+	s.tail = t
+}
+
+// remove takes a closed connection out and notes how long it was open.
+func (t *tracked) remove() {
+	bucket := durationBucket(time.Since(t.accepted))
+	s := t.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active--
+	s.durations[bucket]++
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		s.head = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	} else {
+		s.tail = t.prev
+	}
+	t.prev, t.next = nil, nil
+}
+
+// durationBucket is the i for which d < 2^i ms and not d < 2^(i-1) ms.
+func durationBucket(d time.Duration) int {
+	return min(bits.Len64(uint64(max(d.Milliseconds(), 0))), durationBuckets-1)
+}
+
+// open returns the connections that are open now.
+func (r *registry) open() []*tracked {
+	var all []*tracked
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		for t := s.head; t != nil; t = t.next {
+			all = append(all, t)
+		}
+		s.mu.Unlock()
+	}
+	return all
+}
+
+// snapshot adds up the shards.
+func (r *registry) snapshot(name string) fdpass.ListenerStats {
+	stats := fdpass.ListenerStats{Name: name, Durations: make([]uint64, durationBuckets)}
+	var oldest time.Time
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		stats.Accepted += s.accepted
+		stats.Active += s.active
+		for b, n := range s.durations {
+			stats.Durations[b] += n
+		}
+		if s.head != nil && (oldest.IsZero() || s.head.accepted.Before(oldest)) {
+			oldest = s.head.accepted
+		}
+		s.mu.Unlock()
+	}
+	if !oldest.IsZero() {
+		stats.OldestMS = fdpass.Milliseconds(time.Since(oldest))
+	}
+	return stats
+}
