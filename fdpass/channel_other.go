@@ -27,6 +27,4 @@ func closeFDs([]int) {}
 
 func describe(Listener) (Listener, error) { return Listener{}, errors.ErrUnsupported }
 
-func (l Listener) verify() error { return errors.ErrUnsupported }
-
-func (l Listener) cookie() (Cookie, error) { return 0, errors.ErrUnsupported }
+func (l Listener) verify() (Cookie, error) { return 0, errors.ErrUnsupported }

@@ -248,15 +248,12 @@ func (in *intake) take(m Listeners, batch, of int) error {
 // acknowledge tells the truth about what was received even if it is wrong:
 // the supervisor then knows which listener it is about.
 func (in *intake) acknowledge(m Listeners) error {
-	reply := Received{Batch: m.Batch, Count: len(m.Listeners)}
+	reply := Received{Batch: m.Batch, Count: len(m.Listeners), Cookies: make([]Cookie, 0, len(m.Listeners))}
 	var wrong error
 	for _, l := range m.Listeners {
-		cookie, err := l.cookie()
-		if err == nil {
-			err = l.Verify()
-		}
+		cookie, err := l.verify()
 		if err != nil && wrong == nil {
-			wrong = &MessageError{Type: m.kind(), Err: fmt.Errorf("batch %d: %w", m.Batch, err)}
+			wrong = &MessageError{Type: m.kind(), Err: fmt.Errorf("listener %q: %w", l.Name, err)}
 		}
 		reply.Cookies = append(reply.Cookies, cookie)
 	}

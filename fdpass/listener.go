@@ -26,7 +26,7 @@ func Describe(name string, fd int) (Listener, error) {
 // describes ([ErrCookie]) and, for streams, still listens: a shutdown(2) by any
 // process that holds the socket ends that for all of them.
 func (l Listener) Verify() error {
-	if err := l.verify(); err != nil {
+	if _, err := l.verify(); err != nil {
 		return fmt.Errorf("cannot use listener %q (descriptor %d): %w", l.Name, l.FD, err)
 	}
 	return nil

@@ -33,15 +33,16 @@ func describe(l Listener) (Listener, error) {
 	return l, l.listens()
 }
 
-func (l Listener) verify() error {
+// verify also gives the cookie of the socket that the descriptor really is.
+func (l Listener) verify() (Cookie, error) {
 	got, err := l.cookie()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if got != l.Cookie {
-		return fmt.Errorf("%w: it is socket %d instead of %d", ErrCookie, got, l.Cookie)
+		return got, fmt.Errorf("%w: it is socket %d instead of %d", ErrCookie, got, l.Cookie)
 	}
-	return l.listens()
+	return got, l.listens()
 }
 
 // option reads one integer of getsockopt(2) at level SOL_SOCKET.
@@ -121,7 +122,7 @@ func (l Listener) address() (string, error) {
 	var bound netip.AddrPort
 	switch sa := sa.(type) {
 	case *unix.SockaddrUnix:
-		if sa.Name == "" {
+		if sa.Name == "" || sa.Name == "@" { // x/sys takes no name for an abstract one
 			return "", errors.New("the socket is not bound")
 		}
 		return strings.ToValidUTF8(sa.Name, "\uFFFD"), nil

@@ -1,0 +1,48 @@
+package fdpass
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTypeComesFirst(t *testing.T) {
+	t.Parallel()
+	for want, m := range map[string]Message{
+		`{"type":"ready"}`:                                     Ready{},
+		`{"type":"pause","id":7}`:                              Pause{ID: 7},
+		`{"type":"drain","id":7,"deadline_ms":30000}`:          Drain{ID: 7, DeadlineMS: 30000},
+		`{"type":"failed","reason":"a < b & \"c\""}`:           Failed{Reason: `a < b & "c"`},
+		`{"type":"received","batch":1,"count":0,"cookies":[]}`: Received{Batch: 1, Cookies: []Cookie{}},
+		`{"type":"listeners","batch":1,"of":1,"listeners":[{"name":"http","network":"tcp4","address":"127.0.0.1:80","cookie":"18446744073709551615"}]}`: Listeners{
+			Batch: 1, Of: 1, Listeners: []Listener{{Name: "http", Network: "tcp4", Address: "127.0.0.1:80", Cookie: 1<<64 - 1, FD: 9}}},
+	} {
+		if got, err := encode(m); err != nil || string(got) != want {
+			t.Errorf("got %s, %v; want %s", got, err, want)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for name, good := range map[string]bool{
+		"http": true, "http-2.x_y:z/[0]": true, "été": true, strings.Repeat("n", 255): true,
+		"": false, strings.Repeat("n", 256): false, "a b": false, "a\tb": false, "a=b": false,
+		"a\x00": false, "\u00a0": false, "\u2028": false, "\xff": false, "\u202e": false, "\x7f": false,
+	} {
+		if err := checkName(name); (err == nil) != good {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestMilliseconds(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]int64{
+		0: 0, 1: 1, time.Millisecond: 1, 1999 * time.Microsecond: 1, time.Second: 1000, -time.Second: -1000,
+	} {
+		if got := Milliseconds(d); got != want {
+			t.Errorf("%v: got %d, want %d", d, got, want)
+		}
+	}
+}
