@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -254,4 +255,16 @@ func remove(path string) error {
 		return err
 	}
 	return nil
+}
+
+// Listen opens the control socket, mode 0600. Closing it removes its file.
+func (d *Dir) Listen() (net.Listener, error) {
+	l, err := net.Listen("unix", d.Control())
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the control socket: %w", err)
+	}
+	if err := os.Chmod(d.Control(), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot protect the control socket: %w", err), l.Close())
+	}
+	return l, nil
 }

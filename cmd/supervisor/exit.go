@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses of the command. Those from 10 on are verdicts.
+const (
+	exitOK         = 0  // done; committed
+	exitFailed     = 1  // not done, or it cannot be told
+	exitUsage      = 2  // not understood
+	exitRefused    = 10 // the upgrade did not start
+	exitAborted    = 11 // it ended before the cut-over
+	exitRolledBack = 12 // it ended after the cut-over
+	exitCut        = 13 // committed, but connections were cut at the drain deadline
+)
+
+// exitError ends the command with a status of its own. Without Err, all has
+// been said already.
+type exitError struct {
+	Status int
+	Err    error
+}
+
+func (e *exitError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit status %d", e.Status)
+	}
+	return e.Err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.Err }
+
+// usage is an error in how the command was called.
+func usage(cmd *cobra.Command, err error) error {
+	return &exitError{exitUsage, fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+}
+
+// exitStatus says what went wrong, if anything did, and returns the status to
+// exit with.
+func exitStatus(err error, out io.Writer) int {
+	if err == nil {
+		return exitOK
+	}
+	status := exitFailed
+	var exit *exitError
+	if errors.As(err, &exit) {
+		if status = exit.Status; exit.Err == nil {
+			return status
+		}
+	}
+	fmt.Fprintf(out, "error: %v\n", err)
+	return status
+}

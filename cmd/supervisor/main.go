@@ -1,0 +1,25 @@
+// Command supervisor runs one network service and replaces its program, its
+// arguments or its configuration without a failed, reset or delayed
+// connection.
+package main
+
+import (
+	"io"
+	"os"
+)
+
+func main() { os.Exit(run(os.Args...)) }
+
+// run is the whole command; it returns the exit status.
+func run(args ...string) int {
+	e := environment{out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
+	root := newRootCommand(e)
+	root.SetArgs(args[1:])
+	return exitStatus(root.Execute(), e.err)
+}
+
+// environment is what a command needs of the process that it runs in.
+type environment struct {
+	out, err io.Writer
+	getenv   func(string) string
+}

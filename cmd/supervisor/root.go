@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func newRootCommand(e environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "supervisor",
+		Short: "Run a network service and upgrade it without losing a connection",
+		Long: `Supervisor runs one network service. It holds the listening sockets, starts
+the service's program with them, and on command starts the next release beside
+it, lets that one prove itself, and only then drains the old one.
+
+  supervisor run --listen http=tcp://127.0.0.1:8080 -- /srv/web/current/web
+  supervisor upgrade`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs, // so that RunE words the error
+		RunE:          unknownCommand,
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetOut(e.out)
+	root.SetErr(e.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddCommand(commands(e)...)
+	return root
+}
+
+// commands are all commands besides cobra's own help and completion.
+func commands(e environment) []*cobra.Command {
+	return []*cobra.Command{
+		newRunCommand(e),
+		newUpgradeCommand(e),
+		newRollbackCommand(e),
+		newStatusCommand(e),
+		newStopCommand(e),
+		newVersionCommand(e),
+	}
+}
+
+// unknownCommand is reached when the first word is no command.
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		if err := root.Help(); err != nil {
+			return err
+		}
+		return usage(root, fmt.Errorf("no command given"))
+	}
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return usage(root, fmt.Errorf("unknown command %q; did you mean %s?", args[0], strings.Join(near, " or ")))
+	}
+	return usage(root, fmt.Errorf("unknown command %q", args[0]))
+}
+
+// argumentsOf refuses arguments with the exit status for it.
+func argumentsOf(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usage(cmd, err)
+		}
+		return nil
+	}
+}

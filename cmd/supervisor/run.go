@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"example.com/supervisor/cmd/supervisor/internal/config"
+	"github.com/spf13/cobra"
+)
+
+func newRunCommand(e environment) *cobra.Command {
+	flags := config.Default()
+	var file string
+	cmd := &cobra.Command{
+		Use:   "run [flags] -- PROGRAM [ARGS...]",
+		Short: "Run a service until it is told to stop",
+		Long: `Open the listeners, start PROGRAM with them and keep it running.
+
+A running service is upgraded by "supervisor upgrade" or SIGHUP, and stopped by
+"supervisor stop", SIGTERM or SIGINT; a second signal ends it at once.`,
+		Example: `  supervisor run --listen http=tcp://127.0.0.1:8080 -- /srv/web/current/web -v
+  supervisor run --config /etc/web.toml`,
+		Args: argumentsOf(programOnly),
+		RunE: func(cmd *cobra.Command, program []string) error {
+			cfg, err := config.Load(file, flags, cmd.Flags(), program)
+			if err != nil {
+				return badConfig(err)
+			}
+			return serve(cmd.Context(), cfg, e)
+		},
+	}
+	flags.AddFlags(cmd.Flags())
+	cmd.Flags().StringVar(&file, "config", "", "`FILE` (TOML) that says the same as the flags; flags win")
+	cmd.Flags().SortFlags = false
+	return cmd
+}
+
+// programOnly takes words behind "--" only, so that a forgotten dash is not
+// taken for a program.
+func programOnly(cmd *cobra.Command, args []string) error {
+	switch before := cmd.ArgsLenAtDash(); {
+	case before > 0 || before < 0 && len(args) > 0:
+		return fmt.Errorf("unexpected argument %q; write the program behind --", args[0])
+	case before == 0 && len(args) == 0:
+		return fmt.Errorf("no program behind --")
+	}
+	return nil
+}
+
+// badConfig puts each wrong setting on a line of its own.
+func badConfig(err error) error {
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) == 1 {
+		return &exitError{exitUsage, fmt.Errorf("cannot run this: %w", err)}
+	}
+	return &exitError{exitUsage, fmt.Errorf("cannot run this:\n  %s", strings.Join(lines, "\n  "))}
+}
+
+// baseEnvironment is the environment that a program's own entries are added to.
+func baseEnvironment(clear bool) []string {
+	if !clear {
+		return os.Environ()
+	}
+	if path, ok := os.LookupEnv("PATH"); ok {
+		return []string{"PATH=" + path}
+	}
+	return []string{}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"example.com/supervisor/upgrade"
+	"github.com/spf13/cobra"
+)
+
+func newStatusCommand(e environment) *cobra.Command {
+	t := &target{e: e}
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [NAME] [flags]",
+		Short: "Show what a service runs and how its last upgrades went",
+		Args:  argumentsOf(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := t.client(cmd, only(args))
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), askTimeout)
+			defer cancel()
+			status, err := client.Status(ctx)
+			if err != nil {
+				return fmt.Errorf("cannot tell the status: %w", err)
+			}
+			if asJSON {
+				return json.NewEncoder(e.out).Encode(status)
+			}
+			return printStatus(e.out, status, time.Now())
+		},
+	}
+	t.addFlag(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	return cmd
+}
+
+// printStatus writes s, as of now, for a person.
+func printStatus(out io.Writer, s upgrade.Status, now time.Time) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "service %s, pid %d, up %s, %s\n", s.Service, s.PID, age(now, s.Started), activity(s))
+	if s.Restart != nil {
+		fmt.Fprintf(&text, "restart %s\n", restartInWords(*s.Restart, now))
+	}
+	if s.Previous != nil {
+		fmt.Fprintf(&text, "rollback would start %s\n", s.Previous)
+	}
+	table(&text, generationRows(s, now))
+	table(&text, listenerRows(s))
+	table(&text, verdictRows(s))
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+func activity(s upgrade.Status) string {
+	switch {
+	case s.Stopping:
+		return "stopping"
+	case s.Phase == upgrade.PhaseIdle:
+		return "idle"
+	case s.Request == 0:
+		return string(s.Phase)
+	}
+	return fmt.Sprintf("request %d is in its phase %s", s.Request, s.Phase)
+}
+
+func restartInWords(r upgrade.RestartStatus, now time.Time) string {
+	next := "starts now"
+	if wait := r.Next.Sub(now); wait > 0 {
+		next = "is tried again in " + shortly(wait)
+	}
+	return fmt.Sprintf("%s; failure %d in a row, %s", r.Reason, r.Failures, next)
+}
+
+func generationRows(s upgrade.Status, now time.Time) [][]string {
+	rows := [][]string{{"GENERATION", "ROLE", "PID", "UP", "OPEN", "ACCEPTED", "RELEASE", "NOTE"}}
+	for _, g := range s.Generations {
+		rows = append(rows, []string{
+			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(g.PID), age(now, g.Started),
+			fmt.Sprint(g.Active), fmt.Sprint(g.Accepted), g.Release.String(), generationNote(g, now),
+		})
+	}
+	return rows
+}
+
+// generationNote says what a generation waits for.
+func generationNote(g upgrade.GenerationStatus, now time.Time) string {
+	switch {
+	case g.DrainDeadline != nil:
+		note := fmt.Sprintf("%d connections left", g.Active)
+		for _, l := range g.Listeners {
+			if l.OldestSeconds > 0 && l.Active > 0 {
+				note += fmt.Sprintf(", oldest on %s %s", l.Name, shortly(time.Duration(l.OldestSeconds*float64(time.Second))))
+			}
+		}
+		if left := g.DrainDeadline.Sub(now); left > 0 {
+			return note + ", cut in " + shortly(left)
+		}
+		return note + ", past its deadline"
+	case g.Ready == nil:
+		return "not ready yet"
+	}
+	return ""
+}
+
+func listenerRows(s upgrade.Status) [][]string {
+	rows := [][]string{{"LISTENER", "NETWORK", "ADDRESS"}}
+	for _, l := range s.Listeners {
+		rows = append(rows, []string{l.Name, l.Network, l.Address})
+	}
+	return rows
+}
+
+func verdictRows(s upgrade.Status) [][]string {
+	rows := [][]string{{"REQUEST", "AT", "KIND", "VERDICT", "FROM", "TO", "TOOK", "REASON"}}
+	for _, r := range s.Reports {
+		reason := r.Reason
+		if r.Note != "" {
+			reason += " [" + r.Note + "]"
+		}
+		rows = append(rows, []string{
+			fmt.Sprint(r.Request), r.Started.Local().Format("2006-01-02 15:04:05"), string(r.Kind), string(r.Verdict),
+			number(r.From), number(r.To), inWords(r.DurationSeconds), reason,
+		})
+	}
+	return rows
+}
+
+func number(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+// table writes rows with aligned columns below an empty line; a heading
+// without rows is left out.
+func table(out io.Writer, rows [][]string) {
+	if len(rows) < 2 {
+		return
+	}
+	fmt.Fprintln(out)
+	aligned := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		// Empty cells at the end would leave blanks behind the line.
+		for len(row) > 0 && row[len(row)-1] == "" {
+			row = row[:len(row)-1]
+		}
+		fmt.Fprintln(aligned, strings.Join(row, "\t"))
+	}
+	_ = aligned.Flush() // a strings.Builder takes all
+}
+
+// age is how long ago then was.
+func age(now, then time.Time) string { return shortly(max(0, now.Sub(then))) }
+
+// shortly writes a duration with as much precision as a person wants.
+func shortly(d time.Duration) string {
+	switch {
+	case d >= 24*time.Hour:
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	case d >= 10*time.Second:
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
+}

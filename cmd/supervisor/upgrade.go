@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"example.com/supervisor/cmd/supervisor/internal/control"
+	"example.com/supervisor/upgrade"
+	"github.com/spf13/cobra"
+)
+
+const verdictHelp = `
+The exit status is the verdict:
+   0  committed
+   1  cannot tell: the supervisor cannot be reached or was lost
+   2  the command was not understood
+  10  refused: nothing was started
+  11  aborted before the cut-over: the old generation was not touched
+  12  rolled back after the cut-over: the old generation accepts again
+  13  committed, but connections were cut at the drain deadline (--wait-drain)`
+
+// attemptFlags are the flags of an upgrade and of a rollback.
+type attemptFlags struct {
+	target
+	request upgrade.Request
+	json    bool
+}
+
+func (f *attemptFlags) add(cmd *cobra.Command) {
+	f.addFlag(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.json, "json", false, "print one JSON object per step, and the report last")
+	flags.DurationVar(&f.request.Timeout, "timeout", 0, "give up, and undo what was done, if there is no verdict after this `TIME`")
+	flags.BoolVar(&f.request.Force, "force", false, "go on although admission objects to the moment, or the active generation does not pause")
+	flags.BoolVar(&f.request.WaitDrain, "wait-drain", false, "wait until the old generation has ended")
+	flags.StringVar(&f.request.Reason, "note", "", "`TEXT` to be repeated in the report: a change number, a name")
+}
+
+func newUpgradeCommand(e environment) *cobra.Command {
+	f := &attemptFlags{target: target{e: e}}
+	cmd := &cobra.Command{
+		Use:   "upgrade [NAME] [flags] [-- PROGRAM [ARGS...]]",
+		Short: "Replace what a service runs",
+		Long: `Start the next release of a service beside the running one, let it prove
+itself, and only then drain the old one; wait for the verdict.
+
+Without PROGRAM the same command is resolved anew: the ordinary deployment,
+where the file or the symlink behind the path has been replaced. With PROGRAM
+that one is run from now on, in the same directory and environment.
+` + verdictHelp,
+		Example: `  supervisor upgrade
+  supervisor upgrade web --wait-drain -- /srv/web/v2/web --listen-name http`,
+		Args: argumentsOf(nameAndProgram),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, program := splitAtDash(cmd, args)
+			if err := f.setProgram(program); err != nil {
+				return err
+			}
+			return f.attempt(cmd, upgrade.KindUpgrade, name)
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func newRollbackCommand(e environment) *cobra.Command {
+	f := &attemptFlags{target: target{e: e}}
+	cmd := &cobra.Command{
+		Use:   "rollback [NAME] [flags]",
+		Short: "Go back to the release before",
+		Long: `Replace what a service runs by the release that was committed before it, by
+the same steps as an upgrade. While an upgrade runs, undo that upgrade.
+` + verdictHelp,
+		Args: argumentsOf(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.attempt(cmd, upgrade.KindRollback, only(args))
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+// nameAndProgram takes at most one word before "--" and at least one behind it.
+func nameAndProgram(cmd *cobra.Command, args []string) error {
+	dash := cmd.ArgsLenAtDash()
+	if dash < 0 {
+		dash = len(args)
+	} else if dash == len(args) {
+		return errors.New("no program behind --")
+	}
+	if dash > 1 {
+		return fmt.Errorf("unexpected argument %q; write the program behind --", args[1])
+	}
+	return nil
+}
+
+func splitAtDash(cmd *cobra.Command, args []string) (name string, program []string) {
+	dash := cmd.ArgsLenAtDash()
+	if dash < 0 {
+		return only(args), nil
+	}
+	return only(args[:dash]), args[dash:]
+}
+
+// setProgram makes a path absolute here, because the supervisor may be in
+// another directory.
+func (f *attemptFlags) setProgram(words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	if strings.ContainsRune(words[0], filepath.Separator) {
+		path, err := filepath.Abs(words[0])
+		if err != nil {
+			return fmt.Errorf("cannot find program %s: %w", words[0], err)
+		}
+		words = append([]string{path}, words[1:]...)
+	}
+	f.request.Program = &upgrade.Program{Command: words}
+	return nil
+}
+
+// attempt asks, shows the steps, and turns the verdict into words and an exit
+// status.
+func (f *attemptFlags) attempt(cmd *cobra.Command, kind upgrade.Kind, name string) error {
+	if cmd.Flags().Changed("timeout") && f.request.Timeout <= 0 {
+		return usage(cmd, fmt.Errorf("--timeout must be more than 0: %v", f.request.Timeout))
+	}
+	client, err := f.client(cmd, name)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	show := newProgress(f.e.out, f.json)
+	report, err := client.Attempt(ctx, kind, f.request, show.line)
+	show.close()
+	if err != nil {
+		return cannotTell(ctx, kind, err)
+	}
+	if !f.json {
+		fmt.Fprintln(f.e.out, verdictInWords(report))
+	}
+	if status := verdictStatus(report); status != exitOK {
+		return &exitError{Status: status}
+	}
+	return nil
+}
+
+// cannotTell words the end of an attempt without a verdict.
+func cannotTell(ctx context.Context, kind upgrade.Kind, err error) error {
+	var refused *control.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return fmt.Errorf("cannot ask for the %s: %w", kind, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("cannot tell the verdict: interrupted; the %s goes on, see supervisor status", kind)
+	case errors.Is(err, control.ErrLost):
+		return fmt.Errorf("cannot tell the verdict: %w; see supervisor status", err)
+	}
+	return err
+}
+
+// verdictStatus is the exit status that stands for a report.
+func verdictStatus(r upgrade.Report) int {
+	switch {
+	case r.Verdict == upgrade.Committed && r.Drained && (r.Cut > 0 || r.CutUnknown):
+		return exitCut
+	case r.Verdict == upgrade.Committed:
+		return exitOK
+	case r.Verdict == upgrade.Refused:
+		return exitRefused
+	case r.Verdict == upgrade.Aborted:
+		return exitAborted
+	case r.Verdict == upgrade.RolledBack:
+		return exitRolledBack
+	}
+	return exitFailed // a verdict of another version
+}
+
+// verdictInWords is the last that an operator reads.
+func verdictInWords(r upgrade.Report) string {
+	text := fmt.Sprintf("%s: %s", r.Verdict, r.Reason)
+	switch {
+	case r.Verdict == upgrade.Committed && r.ToRelease != nil:
+		text += fmt.Sprintf(" (%s)", r.ToRelease)
+	case r.Verdict == upgrade.Aborted && r.From > 0:
+		text += fmt.Sprintf("; generation %d was not touched", r.From)
+	}
+	text += ", " + inWords(r.DurationSeconds)
+	if r.Drained {
+		text += drainInWords(r)
+	}
+	if len(r.Output) > 0 {
+		text += fmt.Sprintf("\nlast output of generation %d:\n  %s", r.To, strings.Join(r.Output, "\n  "))
+	}
+	return text
+}
+
+func drainInWords(r upgrade.Report) string {
+	text := fmt.Sprintf("\ngeneration %d has ended", r.From)
+	switch {
+	case r.Cut > 0:
+		text += fmt.Sprintf("; %d connections were cut at its drain deadline", r.Cut)
+	case r.CutUnknown:
+		text += "; connections may have been cut, it could not tell"
+	}
+	return text
+}
+
+// inWords writes a number of seconds as a person would.
+func inWords(seconds float64) string {
+	switch d := time.Duration(seconds * float64(time.Second)); {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	default:
+		return d.Round(time.Second).String()
+	}
+}
