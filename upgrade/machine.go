@@ -553,6 +553,7 @@ func (m *Machine) restarted() {
 	failed := m.active
 	m.active = g
 	m.discard(failed)
+	m.stopTimer(&m.stable)
 	m.stable = m.setTimer(m.policy.StableAfter)
 	m.tell(g.number, "is active")
 	if m.phase == PhaseRollback {

@@ -124,6 +124,7 @@ type process struct {
 	tail         *tail
 	out          chan fdpass.Message // to be sent
 	ended        chan struct{}       // closed when the process can be reaped
+	losing       sync.Once           // the channel is lost once
 
 	mu       sync.Mutex
 	snapshot Snapshot
@@ -339,6 +340,11 @@ func (p *process) setStats(m fdpass.Stats) {
 // lost reports a channel that is of no more use, unless the process has ended:
 // its exit says more.
 func (p *process) lost(c *fdpass.Conn, err error) {
+	p.losing.Do(func() { p.reportLoss(err) })
+	_ = c.Close()
+}
+
+func (p *process) reportLoss(err error) {
 	select {
 	case <-p.ended:
 		return
@@ -353,7 +359,6 @@ func (p *process) lost(c *fdpass.Conn, err error) {
 	default:
 		p.deliver(ChannelLost{p.number, "broke the protocol: " + err.Error()})
 	}
-	_ = c.Close()
 }
 
 // speak sends what is to be sent, so that nobody else waits for the child.

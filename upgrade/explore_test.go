@@ -1,0 +1,549 @@
+package upgrade
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The tests of this file visit every state that the machine can reach, and
+// check in each that it is safe (nothing wrong has happened) and live (time
+// alone leads to an answer and to an end). The world around the machine is
+// played by world, which knows what a real one could say at each moment and
+// also says much that a real one could not: late, doubled and made-up facts.
+
+// world is a machine and what exists around it.
+type world struct {
+	m        *Machine
+	alive    []int          // launched and not exited
+	told     map[int]int    // generation: what it was last told, see below
+	timers   []TimerID      // set and neither stopped nor fired
+	orders   map[int]uint64 // generation: the id of its last pause or resume
+	open     []uint64       // requests without a reply
+	kinds    map[uint64]Kind
+	requests uint64
+	ended    bool
+}
+
+// What a generation was last told.
+const (
+	toldNothing = iota
+	toldPause
+	toldResume
+	toldEnd // drain, SIGTERM or SIGKILL
+	toldKill
+)
+
+func explorePolicy(bake, overlap time.Duration) Policy {
+	return Policy{Bake: bake, Overlap: overlap, MaxDraining: 1}
+}
+
+func newWorld(t *testing.T, p Policy) *world {
+	t.Helper()
+	m, err := NewMachine(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{m: m, told: map[int]int{}, orders: map[int]uint64{}, kinds: map[uint64]Kind{}}
+}
+
+// clone copies the world, the generations of the machine included.
+func (w *world) clone() *world {
+	gens := map[*generation]*generation{nil: nil}
+	reqs := map[*request]*request{nil: nil}
+	req := func(r *request) *request {
+		if _, ok := reqs[r]; !ok {
+			c := *r
+			reqs[r] = &c
+		}
+		return reqs[r]
+	}
+	gen := func(g *generation) *generation {
+		if _, ok := gens[g]; !ok {
+			c := *g
+			c.waiter = req(g.waiter)
+			gens[g] = &c
+		}
+		return gens[g]
+	}
+	list := func(gs []*generation) []*generation {
+		var out []*generation
+		for _, g := range gs {
+			out = append(out, gen(g))
+		}
+		return out
+	}
+	m := *w.m
+	m.request = req(m.request)
+	m.active, m.candidate, m.paused = gen(m.active), gen(m.candidate), gen(m.paused)
+	m.draining, m.killed = list(m.draining), list(m.killed)
+	if m.restarting != nil {
+		r := *m.restarting
+		r.generation = gen(r.generation)
+		m.restarting = &r
+	}
+	return &world{m: &m, alive: slices.Clone(w.alive), told: maps.Clone(w.told), orders: maps.Clone(w.orders),
+		timers: slices.Clone(w.timers), open: slices.Clone(w.open), kinds: maps.Clone(w.kinds),
+		requests: w.requests, ended: w.ended}
+}
+
+// key names the state without the numbers that only grow.
+func (w *world) key() string {
+	m := w.m
+	var b strings.Builder
+	gen := func(g *generation) string {
+		if g == nil {
+			return "-;"
+		}
+		return fmt.Sprint(g.ready, g.canPause, g.mute, g.terminated, g.drained, w.told[g.number], g.waiter != nil, ";")
+	}
+	fmt.Fprintf(&b, "%s %t%t%t%t;", m.phase, m.deadline != 0, m.stopping, m.failure != "", m.finished)
+	if r := m.request; r != nil {
+		fmt.Fprintf(&b, "%s%t%t%t%t;", r.Kind, r.Force, r.WaitDrain, r.timer != 0, r.undo != 0)
+	}
+	b.WriteString(gen(m.active) + gen(m.candidate) + gen(m.paused))
+	if m.restarting != nil {
+		fmt.Fprintf(&b, "r%t;", m.restarting.timer != 0)
+		b.WriteString(gen(m.restarting.generation))
+	}
+	for _, slot := range [][]*generation{m.draining, m.killed} {
+		var keys []string
+		for _, g := range slot {
+			keys = append(keys, fmt.Sprint(g.mute, g.terminated, g.drained, w.told[g.number] == toldKill, g.waiter != nil, ";"))
+		}
+		slices.Sort(keys) // their order decides nothing
+		b.WriteString("|" + strings.Join(keys, ""))
+	}
+	fmt.Fprintf(&b, "%t%t%t %d", m.release != nil, m.previous != nil, m.stable != 0, min(m.failures, 2))
+	return b.String()
+}
+
+// events lists all that could happen now, and some things that could not.
+func (w *world) events() []Event {
+	var es []Event
+	if w.m.generations == 0 {
+		return []Event{Boot{testRelease("v1")}, StopRequested{}, SaidReady{1, true}, Exited{1, false, "bogus"}, TimerFired{1}}
+	}
+	// The dead and the unborn speak too.
+	for _, n := range append(slices.Clone(w.alive), 0, w.m.generations+1) {
+		es = append(es,
+			SaidReady{n, true}, SaidReady{n, false}, SaidFailed{n, "r"}, ChannelLost{n, "r"},
+			ProbePassed{n}, ProbeFailed{n, "r"}, GateOpened{n, "r"}, GateShut{n, "r"}, Tripped{n, "r"})
+		command := uint64(0)
+		if g := w.m.find(n); g != nil {
+			command = uint64(g.command)
+		}
+		for _, id := range []uint64{command, command + 1000, 0} {
+			es = append(es, SaidPaused{n, id}, SaidResumed{n, id}, SaidDrained{n, id, 1})
+		}
+		if slices.Contains(w.alive, n) {
+			es = append(es, Exited{n, true, "r"}, Exited{n, false, "r"})
+		}
+	}
+	for _, t := range w.timers {
+		es = append(es, TimerFired{t})
+	}
+	es = append(es, TimerFired{0}, TimerFired{1 << 40}, StopRequested{}, StopRequested{Now: true}, Boot{testRelease("again")})
+	next := w.requests + 1
+	es = append(es,
+		Requested{Request: next, Kind: KindUpgrade},
+		Requested{Request: next, Kind: KindUpgrade, Force: true},
+		Requested{Request: next, Kind: KindUpgrade, WaitDrain: true, Timeout: time.Minute},
+		Requested{Request: next, Kind: KindRollback})
+	if r := w.m.request; r != nil {
+		es = append(es, Admitted{r.Request, testRelease("v2")}, NotAdmitted{r.Request, "r"})
+	}
+	return append(es, Admitted{1 << 40, testRelease("v9")}, NotAdmitted{1 << 40, "r"})
+}
+
+func testRelease(name string) Release {
+	return Release{Program: Program{Command: []string{name}}, Path: "/srv/" + name}
+}
+
+// step feeds e and returns what is wrong with the answer; "" if nothing is.
+func (w *world) step(e Event) string {
+	active, paused, hadCandidate := w.m.active, w.m.paused, w.m.candidate
+	phase, orders := w.m.phase, maps.Clone(w.orders)
+	switch e := e.(type) {
+	case Requested:
+		w.requests = max(w.requests, e.Request)
+		w.open = append(w.open, e.Request)
+		w.kinds[e.Request] = e.Kind
+	case TimerFired:
+		w.timers = slices.DeleteFunc(w.timers, func(t TimerID) bool { return t == e.Timer })
+	case Exited:
+		w.alive = slices.DeleteFunc(w.alive, func(n int) bool { return n == e.Generation })
+	}
+	actions := w.m.Step(e)
+	for _, a := range actions {
+		if wrong := w.take(a); wrong != "" {
+			return wrong
+		}
+	}
+	// A candidate's failure costs the active generation nothing.
+	if _, stop := e.(StopRequested); !stop && active != nil && hadCandidate != nil && subject(e) == hadCandidate.number && badNews(e) &&
+		slices.Contains([]Phase{PhaseStart, PhaseReady, PhaseOverlap, PhaseGate}, phase) {
+		for _, a := range actions {
+			if object(a) == active.number {
+				return fmt.Sprintf("a failed candidate led to %#v for the active generation", a)
+			}
+		}
+	}
+	if wrong := w.wrongTurn(e, active, paused, orders); wrong != "" {
+		return wrong
+	}
+	return w.wrong()
+}
+
+// wrongTurn: a generation counts as paused or as resumed only once it has said
+// so in answer to the very order that it was given.
+func (w *world) wrongTurn(e Event, active, paused *generation, orders map[int]uint64) string {
+	if now := w.m.paused; now != nil && now != paused {
+		if said, ok := e.(SaidPaused); !ok || now != active || said != (SaidPaused{now.number, orders[now.number]}) {
+			return fmt.Sprintf("generation %d counts as paused by %#v", now.number, e)
+		}
+	}
+	if now := w.m.active; now != nil && now == paused {
+		if said, ok := e.(SaidResumed); !ok || said != (SaidResumed{now.number, orders[now.number]}) {
+			return fmt.Sprintf("generation %d counts as resumed by %#v", now.number, e)
+		}
+	}
+	return ""
+}
+
+// take notes one action.
+func (w *world) take(a Action) string {
+	if n := object(a); n != 0 && !slices.Contains(w.alive, n) {
+		return fmt.Sprintf("%#v for a generation that is not there", a)
+	}
+	switch a := a.(type) {
+	case Launch:
+		if a.Generation != w.m.generations {
+			return fmt.Sprintf("generation %d launched again", a.Generation)
+		}
+		w.alive = append(w.alive, a.Generation)
+	case Pause:
+		w.told[a.Generation], w.orders[a.Generation] = toldPause, a.ID
+	case Resume:
+		w.told[a.Generation], w.orders[a.Generation] = toldResume, a.ID
+	case Drain:
+		return w.endOf(a.Generation, toldEnd)
+	case Terminate:
+		return w.endOf(a.Generation, toldEnd)
+	case Kill:
+		return w.endOf(a.Generation, toldKill)
+	case SetTimer:
+		w.timers = append(w.timers, a.Timer)
+	case StopTimer:
+		if !slices.Contains(w.timers, a.Timer) {
+			return fmt.Sprintf("timer %d stopped but not set", a.Timer)
+		}
+		w.timers = slices.DeleteFunc(w.timers, func(t TimerID) bool { return t == a.Timer })
+	case Reply:
+		if !slices.Contains(w.open, a.Request) {
+			return fmt.Sprintf("request %d answered twice or unasked", a.Request)
+		}
+		w.open = slices.DeleteFunc(w.open, func(r uint64) bool { return r == a.Request })
+		if a.Kind != w.kinds[a.Request] {
+			return fmt.Sprintf("request %d is a %s and was answered as a %s", a.Request, w.kinds[a.Request], a.Kind)
+		}
+		if a.Reason == "" {
+			return fmt.Sprintf("request %d answered without a reason", a.Request)
+		}
+		if a.Verdict == Committed && a.Kind == KindUpgrade && (a.To == 0 || a.ToRelease == nil) {
+			return "committed, but to nothing"
+		}
+	case Finish:
+		if w.ended {
+			return "finished twice"
+		}
+		w.ended = true
+	}
+	return ""
+}
+
+// endOf notes that generation n is told to end; somebody else must accept.
+func (w *world) endOf(n, how int) string {
+	if how == toldKill && w.told[n] == toldKill {
+		return fmt.Sprintf("generation %d killed twice", n)
+	}
+	w.told[n] = how
+	m := w.m
+	if m.stopping || m.release == nil {
+		return ""
+	}
+	if m.active.is(n) || m.paused.is(n) || m.candidate.is(n) {
+		return fmt.Sprintf("generation %d told to end while it is %s", n, m.role(n))
+	}
+	return ""
+}
+
+// object is the generation that an action is done to; 0 for none. Observation
+// does nothing to it.
+func object(a Action) int {
+	switch a := a.(type) {
+	case Pause:
+		return a.Generation
+	case Resume:
+		return a.Generation
+	case Drain:
+		return a.Generation
+	case Terminate:
+		return a.Generation
+	case Kill:
+		return a.Generation
+	}
+	return 0
+}
+
+// subject is the generation that an event is about; 0 for none.
+func subject(e Event) int {
+	switch e := e.(type) {
+	case SaidFailed:
+		return e.Generation
+	case ChannelLost:
+		return e.Generation
+	case ProbeFailed:
+		return e.Generation
+	case GateShut:
+		return e.Generation
+	case Tripped:
+		return e.Generation
+	case Exited:
+		return e.Generation
+	}
+	return 0
+}
+
+func badNews(e Event) bool { return subject(e) != 0 }
+
+// wrong checks what must hold in every state.
+func (w *world) wrong() string {
+	m := w.m
+	if m.finished {
+		if len(w.alive) > 0 || len(w.open) > 0 || len(w.timers) > 0 || !w.ended {
+			return fmt.Sprintf("finished with %v alive, requests %v open, timers %v", w.alive, w.open, w.timers)
+		}
+		return ""
+	}
+	for _, check := range []func() string{w.wrongSlots, w.wrongTimers, w.wrongRequests, w.wrongService} {
+		if wrong := check(); wrong != "" {
+			return wrong
+		}
+	}
+	return ""
+}
+
+// wrongSlots: every living generation is in one slot, and no other is in any.
+func (w *world) wrongSlots() string {
+	m := w.m
+	var held []int
+	slots := slices.Concat([]*generation{m.active, m.candidate, m.paused}, m.draining, m.killed)
+	if m.restarting != nil {
+		slots = append(slots, m.restarting.generation)
+	}
+	for _, g := range slots {
+		if g != nil {
+			held = append(held, g.number)
+		}
+	}
+	slices.Sort(held)
+	alive := slices.Sorted(slices.Values(w.alive))
+	if !slices.Equal(held, alive) {
+		return fmt.Sprintf("generations %v live, slots hold %v", alive, held)
+	}
+	for _, g := range m.killed {
+		if w.told[g.number] != toldKill {
+			return fmt.Sprintf("generation %d counts as killed but was not", g.number)
+		}
+	}
+	return ""
+}
+
+// wrongTimers: every timer that is set has somebody who waits for it, and
+// everybody who waits has a timer.
+func (w *world) wrongTimers() string {
+	m := w.m
+	awaited := []TimerID{m.deadline, m.stable}
+	if m.request != nil {
+		awaited = append(awaited, m.request.timer)
+	}
+	if m.restarting != nil {
+		awaited = append(awaited, m.restarting.timer)
+	}
+	for _, g := range m.draining {
+		if g.timer == 0 {
+			return fmt.Sprintf("generation %d drains without a deadline", g.number)
+		}
+		awaited = append(awaited, g.timer)
+	}
+	awaited = slices.DeleteFunc(awaited, func(t TimerID) bool { return t == 0 })
+	slices.Sort(awaited)
+	set := slices.Sorted(slices.Values(w.timers))
+	if !slices.Equal(awaited, set) {
+		return fmt.Sprintf("timers %v are set, %v awaited", set, awaited)
+	}
+	return ""
+}
+
+// wrongRequests: every request without a reply is held by somebody.
+func (w *world) wrongRequests() string {
+	m := w.m
+	var held []uint64
+	if m.request != nil {
+		held = append(held, m.request.Request)
+		if m.request.undo != 0 {
+			held = append(held, m.request.undo)
+		}
+		if m.deadline == 0 && m.restarting == nil {
+			return "an upgrade runs without a deadline"
+		}
+	} else if m.phase != PhaseIdle && m.release != nil {
+		return fmt.Sprintf("phase %s without a request", m.phase)
+	}
+	for _, g := range m.draining {
+		if g.waiter != nil {
+			held = append(held, g.waiter.Request)
+		}
+	}
+	for _, g := range m.killed {
+		if g.waiter != nil {
+			held = append(held, g.waiter.Request)
+		}
+	}
+	slices.Sort(held)
+	open := slices.Sorted(slices.Values(w.open))
+	if !slices.Equal(held, open) {
+		return fmt.Sprintf("requests %v are open, %v held", open, held)
+	}
+	return ""
+}
+
+// wrongService: somebody accepts, or is on the way to it.
+func (w *world) wrongService() string {
+	m := w.m
+	if m.stopping || m.release == nil {
+		return ""
+	}
+	resuming := m.paused != nil && m.phase == PhaseRollback
+	if m.active == nil && m.restarting == nil && !resuming {
+		return "nobody accepts and nobody is to"
+	}
+	if m.active != nil && m.phase != PhaseCutOver && m.phase != PhaseRollback && w.told[m.active.number] == toldPause {
+		return fmt.Sprintf("generation %d is active and was told to pause", m.active.number)
+	}
+	if m.active != nil && w.told[m.active.number] >= toldEnd {
+		return fmt.Sprintf("generation %d is active and was told to end", m.active.number)
+	}
+	if m.paused != nil && m.phase != PhaseBake && m.phase != PhaseRollback {
+		return fmt.Sprintf("generation %d is left paused in phase %s", m.paused.number, m.phase)
+	}
+	return ""
+}
+
+// unanswered: with generations that say nothing and end only when killed, time
+// alone must answer every request.
+func (w *world) unanswered() string {
+	v := w.clone()
+	for range 200 {
+		if len(v.open) == 0 {
+			return ""
+		}
+		if wrong := v.pass(); wrong != "" {
+			return wrong
+		}
+	}
+	return fmt.Sprintf("requests %v are never answered (phase %s)", v.open, v.m.phase)
+}
+
+// unstoppable: after a stop, time alone must end everything.
+func (w *world) unstoppable() string {
+	v := w.clone()
+	if v.m.finished {
+		return ""
+	}
+	if wrong := v.step(StopRequested{}); wrong != "" {
+		return wrong
+	}
+	for range 200 {
+		if v.m.finished {
+			return ""
+		}
+		if wrong := v.pass(); wrong != "" {
+			return wrong
+		}
+	}
+	return fmt.Sprintf("does not end: %v alive", v.alive)
+}
+
+// pass lets the killed end, or else the oldest timer fire.
+func (w *world) pass() string {
+	for _, n := range w.alive {
+		if w.told[n] == toldKill {
+			return w.step(Exited{n, false, "was killed"})
+		}
+	}
+	if len(w.timers) == 0 {
+		return "nothing is left that could happen"
+	}
+	return w.step(TimerFired{slices.Min(w.timers)})
+}
+
+// explore visits every state reachable under p with at most crowd generations
+// alive, and returns the number of states. (Without such a bound there is no
+// end: time is not modelled, so that generations may end ever so slowly.)
+func explore(t *testing.T, p Policy, crowd int) int {
+	start := newWorld(t, p)
+	type visit struct {
+		w    *world
+		from *visit
+		by   Event
+	}
+	seen := map[string]bool{start.key(): true}
+	queue := []*visit{{w: start}}
+	complain := func(v *visit, wrong string) {
+		var path []string
+		for ; v.from != nil; v = v.from {
+			path = append(path, fmt.Sprintf("%#v", v.by))
+		}
+		slices.Reverse(path)
+		t.Fatalf("%s after\n  %s", wrong, strings.Join(path, "\n  "))
+	}
+	for len(queue) > 0 {
+		v := queue[0]
+		queue = queue[1:]
+		for _, e := range v.w.events() {
+			next := &visit{w: v.w.clone(), from: v, by: e}
+			if wrong := next.w.step(e); wrong != "" {
+				complain(next, wrong)
+			}
+			if key := next.w.key(); !seen[key] {
+				seen[key] = true
+				for _, check := range []func() string{next.w.unanswered, next.w.unstoppable} {
+					if wrong := check(); wrong != "" {
+						complain(next, wrong)
+					}
+				}
+				if len(next.w.alive) <= crowd {
+					queue = append(queue, next)
+				}
+			}
+		}
+	}
+	return len(seen)
+}
+
+func TestEveryReachableStateIsSafeAndLive(t *testing.T) {
+	for name, p := range map[string]Policy{
+		"bake and overlap": explorePolicy(time.Second, time.Second),
+		"no bake":          explorePolicy(0, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Logf("%d states", explore(t, p, 2))
+		})
+	}
+}
