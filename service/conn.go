@@ -25,6 +25,22 @@ type tracked struct {
 	reads  atomic.Uint64            // calls of Read that gave bytes
 	mark   atomic.Uint64            // reads when it became idle
 	idleAt atomic.Int64             // when it became idle, Unix nanoseconds
+	goAway atomic.Pointer[goAway]   // if the connection may speak HTTP/2
+}
+
+// expectHTTP2 prepares the end of a connection that may speak HTTP/2.
+func (t *tracked) expectHTTP2() *goAway {
+	g := &goAway{}
+	t.goAway.Store(g)
+	return g
+}
+
+// speaksHTTP2 returns what can tell an HTTP/2 client to go, or nil.
+func (t *tracked) speaksHTTP2() *goAway {
+	if g := t.goAway.Load(); g != nil && g.http2.Load() {
+		return g
+	}
+	return nil
 }
 
 // closed is called by Close of the connection, any number of times.
@@ -80,6 +96,13 @@ func trackedOf(c net.Conn) *tracked {
 type tcpConn struct {
 	*net.TCPConn
 	tracked tracked
+}
+
+func (c *tcpConn) Write(b []byte) (int, error) {
+	if g := c.tracked.goAway.Load(); g != nil && c.tracked.outer.Load() == nil {
+		return g.write(c.TCPConn, b)
+	}
+	return c.TCPConn.Write(b)
 }
 
 func (c *tcpConn) Read(b []byte) (int, error) {
@@ -138,6 +161,13 @@ func (c *tcpConn) Close() error {
 type unixConn struct {
 	*net.UnixConn
 	tracked tracked
+}
+
+func (c *unixConn) Write(b []byte) (int, error) {
+	if g := c.tracked.goAway.Load(); g != nil && c.tracked.outer.Load() == nil {
+		return g.write(c.UnixConn, b)
+	}
+	return c.UnixConn.Write(b)
 }
 
 func (c *unixConn) Read(b []byte) (int, error) {

@@ -39,6 +39,12 @@ func newEndpoint(name, network string, fd int) (*endpoint, error) {
 	return e, nil
 }
 
+// serveWith has an http.Server serve the listener.
+func (e *endpoint) serveWith(h *httpServer) {
+	e.server = h
+	e.listener.prepare = h.prepare
+}
+
 func (e *endpoint) pause() <-chan struct{} {
 	if e.packets != nil {
 		return e.packets.gate.pause()

@@ -18,15 +18,16 @@ import (
 // The end loses no request, which [http.Server.Shutdown] alone does: that one
 // drops a request that was being read when it was called. Here the intake stops
 // first; what was accepted is answered; every further response tells its
-// HTTP/1 client "Connection: close", and HTTP/2 clients get GOAWAY; connections
-// on which nothing happens are closed last, once their client had
+// HTTP/1 client "Connection: close", and HTTP/2 clients get GOAWAY, for future
+// streams only; connections on which nothing happens are closed last, once their client had
 // [Config].IdleTimeout to hear of it and nothing of it waits to be read.
 // Functions of RegisterOnShutdown are called after that.
 //
 // Hijacked connections count as open until they are closed; they learn of the
-// end from Draining. A srv whose TLSNextProto["h2"] is set already keeps its
-// HTTP/2 implementation, which then hears of the end with its next response
-// only.
+// end from Draining. A srv whose TLSNextProto is set already keeps its own
+// HTTP/2 implementation, or none; its clients are not told to go, and their
+// connections are closed once they are idle. (HTTP2 and Protocols of srv are
+// the fields to configure HTTP/2 with.)
 func (s *Service) ServeHTTP(name string, srv *http.Server) error {
 	return s.serveHTTP(name, srv, func(l net.Listener) error { return srv.Serve(l) })
 }
@@ -52,12 +53,13 @@ func (s *Service) serveHTTP(name string, srv *http.Server, serve func(net.Listen
 	defer s.mu.Unlock()
 	for _, h := range s.https {
 		if h.srv == srv {
-			e.server = h
+			e.serveWith(h)
 			return nil
 		}
 	}
-	e.server = newHTTPServer(srv)
-	s.https = append(s.https, e.server)
+	h := newHTTPServer(srv)
+	s.https = append(s.https, h)
+	e.serveWith(h)
 	return nil
 }
 
@@ -66,17 +68,35 @@ type httpServer struct {
 	srv      *http.Server
 	handler  http.Handler                   // the program's; nil: http.DefaultServeMux
 	observe  func(net.Conn, http.ConnState) // the program's, or nil
-	goAway   func()                         // tells HTTP/2 clients
+	http2    *tlsHTTP2                      // nil if srv does not speak it, or has its own
 	draining atomic.Bool                    // set when the intake has stopped
 	open     int                            // of the sweep: connections that are not hijacked
 	shutdown sync.Once
 }
 
 func newHTTPServer(srv *http.Server) *httpServer {
-	h := &httpServer{srv: srv, handler: srv.Handler, observe: srv.ConnState, goAway: installHTTP2(srv)}
+	h := &httpServer{srv: srv, handler: srv.Handler, observe: srv.ConnState}
 	srv.Handler = h
 	srv.ConnState = h.connState
+	if wantsHTTP2(srv) {
+		h.http2 = installHTTP2(srv, h.connState)
+	}
 	return h
+}
+
+// stop closes what is left when the drain has ended.
+func (h *httpServer) stop() {
+	_ = h.srv.Close()
+	if h.http2 != nil {
+		h.http2.stop()
+	}
+}
+
+// prepare readies a connection that was just accepted.
+func (h *httpServer) prepare(t *tracked) {
+	if p := h.srv.Protocols; p != nil && p.UnencryptedHTTP2() {
+		t.expectHTTP2()
+	}
 }
 
 func (h *httpServer) connState(c net.Conn, state http.ConnState) {
@@ -102,9 +122,10 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // sayFarewell leaves a request for another protocol alone, whose response has a
-// Connection header of its own. For HTTP/2, net/http makes a GOAWAY of it.
+// Connection header of its own, and HTTP/2: net/http would make a GOAWAY of it
+// that names a last stream, and lose what crosses it.
 func (h *httpServer) sayFarewell(w http.ResponseWriter, r *http.Request) {
-	if h.draining.Load() && r.Header.Get("Upgrade") == "" {
+	if h.draining.Load() && r.ProtoMajor == 1 && r.Header.Get("Upgrade") == "" {
 		w.Header().Set("Connection", "close")
 	}
 }
@@ -113,10 +134,14 @@ func (h *httpServer) drain() { h.draining.Store(true) }
 
 // tend closes the connections that are idle for good and counts the others.
 // They are closed a few at a time: their clients come back to another
-// generation, which must not get them all at once.
+// generation, which must not get them all at once. HTTP/2 connections are told
+// to go, also those that were in their handshake the last time.
 func (h *httpServer) tend(conns []*tracked, s *sweep) {
 	batch := max(16, len(conns)/20)
 	for _, t := range conns {
+		if g := t.goAway.Load(); g != nil {
+			g.ask()
+		}
 		if batch > 0 && t.mayClose(s) {
 			t.close()
 			batch--
@@ -129,23 +154,26 @@ func (h *httpServer) tend(conns []*tracked, s *sweep) {
 	}
 }
 
-// afterSweep tells HTTP/2 connections to go, also those that were still in
-// their handshake the last time. Once only hijacked connections are left, srv
-// is shut down: there is nothing left to lose, and its hooks hear of the end.
+// afterSweep shuts srv down once only hijacked connections are left: there is
+// nothing left to lose, and its hooks hear of the end.
 func (h *httpServer) afterSweep() {
-	if h.open > 0 {
-		h.goAway()
-		return
+	if h.open == 0 {
+		h.shutdown.Do(func() { _ = h.srv.Shutdown(context.Background()) })
 	}
-	h.shutdown.Do(func() { _ = h.srv.Shutdown(context.Background()) })
 }
 
 // mayClose reports whether closing the connection takes nothing from its
 // client: no request is being read, none is answered, none has arrived, and the
 // client had its time.
 func (t *tracked) mayClose(s *sweep) bool {
-	since := s.began
-	switch http.ConnState(t.state.Load()) {
+	since, limit := s.began, s.idle
+	state := http.ConnState(t.state.Load())
+	if g := t.speaksHTTP2(); g != nil && state == http.StateIdle {
+		told := g.told.Load()
+		since, limit = later(time.Unix(0, told), t.idleSince()), min(limit, goAwayGrace)
+		return told != 0 && s.now.Sub(since) >= limit && !t.readable()
+	}
+	switch state {
 	case http.StateNew:
 		// Over TLS the bytes may be the handshake's. In plain HTTP they are the
 		// first part of a request.
@@ -158,12 +186,14 @@ func (t *tracked) mayClose(s *sweep) bool {
 		if t.reads.Load() != t.mark.Load() {
 			return false
 		}
-		since = later(since, time.Unix(0, t.idleAt.Load()))
+		since = later(since, t.idleSince())
 	default:
 		return false
 	}
-	return s.now.Sub(since) >= s.idle && !t.readable()
+	return s.now.Sub(since) >= limit && !t.readable()
 }
+
+func (t *tracked) idleSince() time.Time { return time.Unix(0, t.idleAt.Load()) }
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {

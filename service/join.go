@@ -120,6 +120,9 @@ func (s *Service) abandon() error {
 	for _, e := range s.endpoints {
 		e.close()
 	}
+	for _, h := range s.https {
+		h.stop()
+	}
 	if s.health != nil {
 		s.health.close()
 	}

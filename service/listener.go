@@ -22,6 +22,8 @@ type listener struct {
 	inner streamListener
 	gate  gate
 	conns *registry
+	// prepare, if set, readies a connection before anybody sees it.
+	prepare func(*tracked)
 }
 
 // listenerOf makes a listener of a descriptor, which it borrows: the listener
@@ -91,16 +93,22 @@ func (l *listener) track(c net.Conn) net.Conn {
 	switch v := c.(type) {
 	case *net.TCPConn:
 		t := &tcpConn{TCPConn: v}
-		t.tracked.conn = t
-		l.conns.add(&t.tracked)
+		l.register(&t.tracked, t)
 		return t
 	case *net.UnixConn:
 		u := &unixConn{UnixConn: v}
-		u.tracked.conn = u
-		l.conns.add(&u.tracked)
+		l.register(&u.tracked, u)
 		return u
 	}
 	return c // cannot be: a streamListener accepts nothing else
+}
+
+func (l *listener) register(t *tracked, c net.Conn) {
+	t.conn = c
+	if l.prepare != nil {
+		l.prepare(t)
+	}
+	l.conns.add(t)
 }
 
 func (l *listener) failed(err error) error {
