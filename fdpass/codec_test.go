@@ -6,6 +6,25 @@ import (
 	"time"
 )
 
+// samples has one message of each type, as Receive returns them.
+func samples() []Message {
+	return []Message{
+		Hello{Protocol: Protocol, PID: 7, Library: "go", Capabilities: []string{CanPause, CanStats}},
+		Welcome{Protocol: Protocol, Service: "api", Generation: 3, Listeners: 2, StatsMS: 250, ReadyMS: 1000},
+		Received{Batch: 1, Count: 2, Cookies: []Cookie{1, 1<<64 - 1}},
+		Ready{},
+		Failed{Reason: "no database"},
+		Pause{ID: 1},
+		Resume{ID: 2},
+		Drain{ID: 3, DeadlineMS: 30000, Final: true},
+		Paused{ID: 1, Accepted: MaxID},
+		Resumed{ID: 2},
+		Drained{ID: 3, Accepted: 9, Cut: 1},
+		Stats{Listeners: []ListenerStats{{Name: "http", Accepted: 5, Active: 2, OldestMS: 40, Durations: []uint64{0, 1, 4}}}},
+		Error{Reason: "what?"},
+	}
+}
+
 func TestTypeComesFirst(t *testing.T) {
 	t.Parallel()
 	for want, m := range map[string]Message{

@@ -166,6 +166,19 @@ func TestUnknownFieldsAreIgnored(t *testing.T) {
 	}
 }
 
+func TestUnknownTypeCanBeToldFromNonsense(t *testing.T) {
+	t.Parallel()
+	for packet, unknown := range map[string]bool{
+		`{"type":"restart","id":{}}`: true,
+		`{"type":"pause"}`:           false,
+		`{"type":7}`:                 false,
+	} {
+		if _, err := decode([]byte(packet)); errors.Is(err, ErrUnknownType) != unknown {
+			t.Errorf("%s: %v", packet, err)
+		}
+	}
+}
+
 // An empty packet must not be taken for the end, not even just before it.
 func TestEmptyPacketIsNotTheEnd(t *testing.T) {
 	checkLeaks(t)

@@ -1,0 +1,421 @@
+#!/usr/bin/env python3
+"""An echo server that a supervisor can replace without losing a connection.
+
+It implements docs/protocol.md from scratch with Python's standard library:
+hello, welcome, listeners, received, ready; pause, resume, drain; stats. One
+thread and one selector, so that "nothing more will be accepted" is true the
+moment that the listeners are taken out of the selector.
+
+    supervisor run --listen echo=tcp://127.0.0.1:7007 -- python3 echo.py
+
+Without a supervisor it opens its own port, for development:
+
+    python3 echo.py 7007
+"""
+
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+
+PROTOCOL = 1
+MAX_PACKET = 65536
+MAX_FDS = 253
+SO_COOKIE = 57
+STREAMS = ("tcp", "tcp4", "tcp6", "unix")
+DURATIONS = 24  # elements of the histogram: the last counts 2^22 ms and longer
+ACCEPTS = 64  # connections taken in one go, before the others have their turn
+
+
+class Failure(Exception):
+    """The reason why this program cannot do its work."""
+
+
+class Channel:
+    """The SOCK_SEQPACKET socket to the supervisor: one packet, one message."""
+
+    def __init__(self, fd):
+        try:
+            self.sock = socket.socket(fileno=fd)
+        except OSError as error:
+            raise Failure(f"SUPERVISOR_FD={fd} is not a socket: {error}") from error
+        if self.sock.family != socket.AF_UNIX or self.sock.type != socket.SOCK_SEQPACKET:
+            self.sock.detach()  # it belongs to somebody else
+            raise Failure(f"SUPERVISOR_FD={fd} is not a channel")
+        self.sock.set_inheritable(False)
+
+    def send(self, kind, **fields):
+        """Sends a message; a supervisor that is gone is no reason to stop."""
+        try:
+            self.sock.send(json.dumps({"type": kind, **fields}).encode())
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def receive(self):
+        """Returns a message and its descriptors; (None, []) at the end."""
+        try:
+            packet = self._recv()
+        except ConnectionResetError:
+            packet = self._recv()  # reported once; what was sent before follows
+        data, fds, flags, _ = packet
+        try:
+            if flags & socket.MSG_CTRUNC:
+                raise Failure(
+                    "descriptors were lost: this process may not open enough "
+                    "(RLIMIT_NOFILE); raise it, in systemd with LimitNOFILE="
+                )
+            if not data and not fds:
+                return None, []
+            if flags & socket.MSG_TRUNC:
+                raise ValueError(f"the packet is longer than {MAX_PACKET} bytes")
+            message = json.loads(data)
+            if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+                raise ValueError("the packet is not an object with a type")
+        except Exception:
+            close_all(fds)
+            raise
+        return message, fds
+
+    def _recv(self):
+        return socket.recv_fds(self.sock, MAX_PACKET, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+
+    def expect(self, kind):
+        """Receives a message of one type: the only one that can come now."""
+        message, fds = self.receive()
+        if message is None:
+            raise Failure(f"the supervisor left before it sent {kind}")
+        if message["type"] == "error":
+            raise Failure(f"the supervisor refused: {message.get('reason')}")
+        if message["type"] != kind:
+            close_all(fds)
+            raise Failure(f"the supervisor sent {message['type']} instead of {kind}")
+        return message, fds
+
+
+def close_all(fds):
+    for fd in fds:
+        os.close(fd)
+
+
+class Listener:
+    """A listening socket, shared with the supervisor and other generations."""
+
+    def __init__(self, name, sock):
+        self.name = name
+        self.sock = sock
+        self.accepted = 0
+        self.durations = [0] * DURATIONS
+
+    def cookie(self):
+        raw = self.sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
+        return str(struct.unpack("=Q", raw)[0])
+
+
+class Connection:
+    """A client, and what is still to be sent back to it."""
+
+    def __init__(self, sock, listener):
+        self.sock = sock
+        self.listener = listener
+        self.since = time.monotonic()
+        self.unsent = b""
+
+    def age_ms(self):
+        return int((time.monotonic() - self.since) * 1000)
+
+
+def join(channel):
+    """The child's end of the handoff: returns the welcome and the listeners."""
+    channel.send(
+        "hello",
+        protocol=PROTOCOL,
+        pid=os.getpid(),
+        library="echo.py",
+        capabilities=["pause", "stats"],
+    )
+    welcome, fds = channel.expect("welcome")
+    close_all(fds)  # the probe socket: not stated, not used
+    if welcome.get("protocol") != PROTOCOL:
+        raise Failure(f"the supervisor speaks version {welcome.get('protocol')}, this program {PROTOCOL}")
+    listeners = []
+    while len(listeners) < welcome.get("listeners", 0):
+        batch, fds = channel.expect("listeners")
+        listeners += take(channel, batch, fds)
+    if len(listeners) != welcome.get("listeners", 0):
+        raise Failure(f"{len(listeners)} listeners came, {welcome.get('listeners')} were announced")
+    return welcome, listeners
+
+
+def take(channel, batch, fds):
+    """Acknowledges a batch with the cookies as this process sees them."""
+    # socket(fileno=...) changes no flag of the shared socket, and neither may
+    # anything later: settimeout(None) would make it blocking for everyone.
+    sockets = [socket.socket(fileno=fd) for fd in fds]
+    described = batch["listeners"]
+    if len(sockets) != len(described):
+        raise Failure(f"{len(sockets)} descriptors came for {len(described)} listeners")
+    listeners = [Listener(d["name"], s) for d, s in zip(described, sockets)]
+    cookies = [listener.cookie() for listener in listeners]
+    channel.send("received", batch=batch["batch"], count=len(listeners), cookies=cookies)
+    for d, cookie in zip(described, cookies):
+        if d["cookie"] != cookie:
+            raise Failure(f"listener {d['name']} is socket {cookie} instead of {d['cookie']}")
+        if d["network"] not in STREAMS:
+            raise Failure(f"listener {d['name']} is {d['network']}, and this program serves streams only")
+    return listeners
+
+
+class Server:
+    """Serves the listeners until it is told to drain and has done so."""
+
+    def __init__(self, listeners, channel=None, stats_ms=0):
+        self.selector = selectors.DefaultSelector()
+        self.listeners = listeners
+        self.connections = set()
+        self.channel = channel
+        self.stats_every = stats_ms / 1000
+        self.next_stats = time.monotonic() + self.stats_every
+        self.accepting = False
+        self.drains = None  # ids to answer, once it drains
+        self.deadline = None
+        self.cut = 0
+        self.catch_sigterm()
+        if channel:
+            self.selector.register(channel.sock, selectors.EVENT_READ, self.read_channel)
+
+    def catch_sigterm(self):
+        """Turns SIGTERM and SIGINT into a readable socket."""
+        self.woken, waker = socket.socketpair()
+        for end in (self.woken, waker):
+            end.setblocking(False)
+        self.waker = waker
+        signal.set_wakeup_fd(waker.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self.selector.register(self.woken, selectors.EVENT_READ, self.read_signal)
+
+    def read_signal(self, _):
+        self.woken.recv(64)
+        if self.drains is None:
+            # A supervisor that is there keeps the sockets and what is queued.
+            self.drain([], 30, final=self.channel is None)
+
+    # Accepting
+
+    def resume(self):
+        if not self.accepting:
+            for listener in self.listeners:
+                self.selector.register(listener.sock, selectors.EVENT_READ, lambda _, l=listener: self.accept(l))
+            self.accepting = True
+
+    def pause(self):
+        """No accept is under way in a single thread: this takes effect at once."""
+        if self.accepting:
+            for listener in self.listeners:
+                self.selector.unregister(listener.sock)
+            self.accepting = False
+
+    def accept(self, listener):
+        """Takes what waits; returns how many connections that were."""
+        for taken in range(ACCEPTS):
+            try:
+                sock, _ = listener.sock.accept()
+            except BlockingIOError:
+                return taken  # all are taken, perhaps by another generation
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                print(f"cannot accept: {error}", file=sys.stderr, flush=True)
+                time.sleep(0.01)  # too many open files: let some close
+                return taken
+            sock.setblocking(False)
+            listener.accepted += 1
+            connection = Connection(sock, listener)
+            self.connections.add(connection)
+            self.selector.register(sock, selectors.EVENT_READ, lambda events, c=connection: self.serve(c, events))
+        return ACCEPTS
+
+    # Serving
+
+    def serve(self, connection, events):
+        """Echoes. A client that does not read is not read from either."""
+        try:
+            if events & selectors.EVENT_READ:
+                data = connection.sock.recv(65536)
+                if not data:
+                    self.close(connection)
+                    return
+                connection.unsent = data
+            sent = connection.sock.send(connection.unsent)
+            connection.unsent = connection.unsent[sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close(connection)
+            return
+        wanted = selectors.EVENT_WRITE if connection.unsent else selectors.EVENT_READ
+        key = self.selector.get_key(connection.sock)
+        if key.events != wanted:
+            self.selector.modify(connection.sock, wanted, key.data)
+
+    def close(self, connection):
+        self.selector.unregister(connection.sock)
+        connection.sock.close()
+        self.connections.remove(connection)
+        bucket = connection.age_ms().bit_length()
+        connection.listener.durations[min(bucket, DURATIONS - 1)] += 1
+
+    # The supervisor
+
+    def read_channel(self, _):
+        try:
+            message, fds = self.channel.receive()
+        except (ValueError, Failure) as error:
+            self.channel.send("error", reason=str(error)[:1000])
+            return
+        close_all(fds)  # nothing that comes after the handoff carries any
+        if message is None:
+            self.lose_channel()
+            return
+        try:
+            self.obey(message)
+        except (KeyError, TypeError) as error:
+            self.channel.send("error", reason=f"bad {message['type']} message: {error}")
+
+    def obey(self, message):
+        kind = message["type"]
+        if kind == "drain":
+            self.drain([message["id"]], message.get("deadline_ms", 0) / 1000, message.get("final", False))
+        elif kind in ("pause", "resume") and self.drains is not None:
+            self.channel.send("error", reason=f"cannot {kind}: this generation drains")
+        elif kind == "pause":
+            self.pause()
+            self.send_stats()
+            self.channel.send("paused", id=message["id"], accepted=self.accepted())
+        elif kind == "resume":
+            self.resume()
+            self.channel.send("resumed", id=message["id"])
+        elif kind == "error":
+            print(f"the supervisor says: {message.get('reason')}", file=sys.stderr, flush=True)
+        else:
+            self.channel.send("error", reason=f"unknown message {kind[:100]}")
+
+    def lose_channel(self):
+        """Serves on; and if it was paused, nobody is left to resume it."""
+        self.selector.unregister(self.channel.sock)
+        self.channel.sock.close()
+        self.channel = None
+        if self.drains is None:
+            self.resume()
+
+    def accepted(self):
+        return sum(listener.accepted for listener in self.listeners)
+
+    def send_stats(self):
+        if not self.channel or not self.stats_every:
+            return
+        self.next_stats = time.monotonic() + self.stats_every
+        for start in range(0, len(self.listeners), 100):  # a packet has its limit
+            part = self.listeners[start : start + 100]
+            self.channel.send("stats", listeners=[self.stats_of(listener) for listener in part])
+
+    def stats_of(self, listener):
+        ages = [c.age_ms() for c in self.connections if c.listener is listener]
+        return {
+            "name": listener.name,
+            "accepted": listener.accepted,
+            "active": len(ages),
+            "oldest_ms": max(ages, default=0),
+            "durations": listener.durations,
+        }
+
+    # The end
+
+    def drain(self, ids, seconds, final):
+        """Accepts nothing more and lets the clients finish until the deadline."""
+        self.deadline = time.monotonic() + seconds
+        if self.drains is not None:
+            self.drains += ids
+            return
+        self.drains = ids
+        if final:
+            self.empty_queues(time.monotonic() + seconds / 2)
+        self.pause()
+        for listener in self.listeners:
+            listener.sock.close()
+
+    def empty_queues(self, until):
+        """Nobody else will take what waits; closing would reset it."""
+        while time.monotonic() < until:
+            if not sum(self.accept(listener) for listener in self.listeners):
+                return
+
+    def drained(self):
+        """An echo client cannot be told to go: it leaves, or it is cut."""
+        if self.connections and time.monotonic() < self.deadline:
+            return False
+        self.cut = len(self.connections)
+        for connection in list(self.connections):
+            self.close(connection)
+        self.send_stats()
+        for number in self.drains:
+            if self.channel:
+                self.channel.send("drained", id=number, accepted=self.accepted(), cut=self.cut)
+        return True
+
+    def timeout(self):
+        times = []
+        if self.channel and self.stats_every:
+            times.append(self.next_stats)
+        if self.deadline is not None:
+            times.append(self.deadline)
+        return max(0, min(times) - time.monotonic()) if times else None
+
+    def run(self):
+        while self.drains is None or not self.drained():
+            for key, events in self.selector.select(self.timeout()):
+                if key.fileobj.fileno() >= 0:  # not closed by an earlier one
+                    key.data(events)
+            if time.monotonic() >= self.next_stats:
+                self.send_stats()
+
+
+def alone(arguments):
+    """No supervisor: opens a port of its own."""
+    port = int(arguments[0]) if arguments else 7007
+    sock = socket.create_server(("127.0.0.1", port))
+    sock.setblocking(False)
+    print(f"no supervisor; echoing at 127.0.0.1:{sock.getsockname()[1]}", file=sys.stderr, flush=True)
+    return [Listener("echo", sock)]
+
+
+def main(arguments):
+    value = os.environ.pop("SUPERVISOR_FD", None)
+    if value is None:
+        server = Server(alone(arguments))
+        server.resume()
+        server.run()
+        return 0
+    channel = Channel(int(value))
+    try:
+        welcome, listeners = join(channel)
+    except (Failure, ValueError, KeyError, TypeError, OSError) as error:
+        channel.send("failed", reason=str(error)[:1000])
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    server = Server(listeners, channel, welcome.get("stats_ms", 0))
+    server.resume()
+    channel.send("ready")
+    server.run()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Failure as reason:
+        sys.exit(str(reason))

@@ -1,0 +1,419 @@
+//go:build linux
+
+package python
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/fdpass"
+)
+
+// patience bounds every wait of these tests.
+const patience = 20 * time.Second
+
+// A generation is a child that runs, as its supervisor sees it.
+type generation struct {
+	t     *testing.T
+	conn  *fdpass.Conn
+	cmd   *exec.Cmd
+	err   bytes.Buffer
+	ended bool
+	stats map[string]fdpass.ListenerStats
+}
+
+// start runs a Python program as generation and hands it the listeners.
+func start(t *testing.T, program string, listeners ...fdpass.Listener) (*generation, fdpass.Hello) {
+	t.Helper()
+	g := launch(t, program)
+	w := fdpass.Welcome{Service: "echo", Generation: 1, StatsMS: 20, ReadyMS: 5000}
+	hello, err := fdpass.Offer(g.conn, w, -1, listeners)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, g.err.String())
+	}
+	g.expect(fdpass.Ready{})
+	return g, hello
+}
+
+func launch(t *testing.T, program string) *generation {
+	t.Helper()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed: the Python example cannot be run")
+	}
+	conn, theirs, err := fdpass.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	g := &generation{t: t, conn: conn, stats: make(map[string]fdpass.ListenerStats)}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	g.cmd = exec.Command(python, program)
+	g.cmd.Env = append(os.Environ(), fdpass.EnvFD+"=3", "PYTHONDONTWRITEBYTECODE=1")
+	g.cmd.ExtraFiles = []*os.File{theirs}
+	g.cmd.Stderr = &g.err
+	if err := g.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.stop)
+	return g
+}
+
+// stop ends a child that a failed test left behind.
+func (g *generation) stop() {
+	if !g.ended {
+		g.cmd.Process.Kill()
+		g.cmd.Wait()
+	}
+}
+
+// wait returns how the child ended.
+func (g *generation) wait() error {
+	g.t.Helper()
+	timer := time.AfterFunc(patience, func() { g.cmd.Process.Kill() })
+	defer timer.Stop()
+	g.ended = true
+	if err := g.cmd.Wait(); err != nil {
+		return fmt.Errorf("%w\n%s", err, g.err.String())
+	}
+	return nil
+}
+
+func (g *generation) send(m fdpass.Message) {
+	g.t.Helper()
+	if err := g.conn.Send(m); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// receive returns the next message that is not about statistics.
+func (g *generation) receive() fdpass.Message {
+	g.t.Helper()
+	for {
+		m, _, err := g.conn.Receive()
+		if err != nil {
+			g.t.Fatalf("%v\n%s", err, g.err.String())
+		}
+		s, ok := m.(fdpass.Stats)
+		if !ok {
+			return m
+		}
+		for _, l := range s.Listeners {
+			g.stats[l.Name] = l
+		}
+	}
+}
+
+func (g *generation) expect(want fdpass.Message) {
+	g.t.Helper()
+	if m := g.receive(); m != want {
+		g.t.Fatalf("got %#v, want %#v", m, want)
+	}
+}
+
+// listen opens a listener as a raw descriptor, as a supervisor does.
+func listen(t *testing.T, name string) fdpass.Listener {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(
+		unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+		unix.Listen(fd, 64),
+	); err != nil {
+		t.Fatal(err)
+	}
+	l, err := fdpass.Describe(name, fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// queued is the number of connections that wait to be accepted.
+func queued(t *testing.T, l fdpass.Listener) int {
+	t.Helper()
+	info, err := unix.GetsockoptTCPInfo(l.FD, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(info.Unacked)
+}
+
+func dial(t *testing.T, l fdpass.Listener) net.Conn {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", l.Address, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// echo sends a word and wants it back.
+func echo(t *testing.T, c net.Conn, word string) {
+	t.Helper()
+	if _, err := io.WriteString(c, word); err != nil {
+		t.Fatal(err)
+	}
+	back := make([]byte, len(word))
+	if _, err := io.ReadFull(c, back); err != nil || string(back) != word {
+		t.Fatalf("got %q, %v", back, err)
+	}
+}
+
+func TestEchoPausesResumesAndDrains(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "echo")
+	g, hello := start(t, "echo.py", l)
+	if !slices.Equal(hello.Capabilities, []string{fdpass.CanPause, fdpass.CanStats}) || hello.PID != g.cmd.Process.Pid {
+		t.Errorf("hello is %+v", hello)
+	}
+	open := dial(t, l)
+	echo(t, open, "hello")
+
+	g.send(fdpass.Pause{ID: 7})
+	g.expect(fdpass.Paused{ID: 7, Accepted: 1})
+	waiting := dial(t, l)
+	if _, err := io.WriteString(waiting, "patience"); err != nil {
+		t.Fatal(err)
+	}
+	// Several rounds through the child's loop, and still nobody accepts.
+	for _, word := range []string{"an", "open", "connection", "is", "served", "while", "paused"} {
+		echo(t, open, word)
+	}
+	if n := queued(t, l); n != 1 {
+		t.Errorf("%d connections wait while the child is paused, want 1", n)
+	}
+	g.send(fdpass.Pause{ID: 8})
+	g.expect(fdpass.Paused{ID: 8, Accepted: 1})
+
+	g.send(fdpass.Resume{ID: 9})
+	g.expect(fdpass.Resumed{ID: 9})
+	back := make([]byte, len("patience"))
+	if _, err := io.ReadFull(waiting, back); err != nil || string(back) != "patience" {
+		t.Errorf("after resume: %q, %v", back, err)
+	}
+	waiting.Close()
+
+	g.send(fdpass.Drain{ID: 10, DeadlineMS: patience.Milliseconds()})
+	g.send(fdpass.Pause{ID: 11})
+	if m, ok := g.receive().(fdpass.Error); !ok || !strings.Contains(m.Reason, "drains") {
+		t.Errorf("pause while draining: %v", m)
+	}
+	echo(t, open, "still here")
+	open.Close()
+	g.expect(fdpass.Drained{ID: 10, Accepted: 2})
+	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+	s := g.stats["echo"]
+	if total(s.Durations) != 2 || s.Accepted != 2 || s.Active != 0 {
+		t.Errorf("statistics before the end are %+v", s)
+	}
+	checkListener(t, l)
+}
+
+func total(counts []uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// checkListener: a child leaves the shared socket as it found it.
+func checkListener(t *testing.T, l fdpass.Listener) {
+	t.Helper()
+	if err := l.Verify(); err != nil {
+		t.Error(err)
+	}
+	flags, err := unix.FcntlInt(uintptr(l.FD), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("flags of the listener are %#x, %v", flags, err)
+	}
+}
+
+func TestEchoCutsAtTheDeadline(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "echo")
+	g, _ := start(t, "echo.py", l)
+	c := dial(t, l)
+	echo(t, c, "hello")
+	g.send(fdpass.Drain{ID: 1, DeadlineMS: 50})
+	g.expect(fdpass.Drained{ID: 1, Accepted: 1, Cut: 1})
+	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is still open")
+	}
+}
+
+// What waits in the queue of a paused child is served, because nobody else will.
+func TestEchoEmptiesItsQueueInAFinalDrain(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "echo")
+	g, _ := start(t, "echo.py", l)
+	g.send(fdpass.Pause{ID: 1})
+	g.expect(fdpass.Paused{ID: 1})
+	var waiting []net.Conn
+	for range 20 {
+		waiting = append(waiting, dial(t, l))
+	}
+	if n := queued(t, l); n != 20 {
+		t.Errorf("%d connections wait, want 20", n)
+	}
+	g.send(fdpass.Drain{ID: 2, DeadlineMS: patience.Milliseconds(), Final: true})
+	for _, c := range waiting {
+		echo(t, c, "at last")
+		c.Close()
+	}
+	g.expect(fdpass.Drained{ID: 2, Accepted: 20})
+	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEchoServesOnWithoutItsSupervisor(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "echo")
+	g, _ := start(t, "echo.py", l)
+	g.send(fdpass.Pause{ID: 1})
+	g.expect(fdpass.Paused{ID: 1})
+	c := dial(t, l)
+	g.conn.Close()
+	echo(t, c, "it accepts again")
+	other := dial(t, l)
+	echo(t, other, "and again")
+	c.Close()
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	echo(t, other, "SIGTERM drains")
+	other.Close()
+	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEchoTakesManyListeners(t *testing.T) {
+	t.Parallel()
+	var ls []fdpass.Listener
+	for i := range 300 {
+		ls = append(ls, listen(t, fmt.Sprintf("echo-%d", i)))
+	}
+	g, _ := start(t, "echo.py", ls...)
+	for _, l := range []fdpass.Listener{ls[0], ls[251], ls[252], ls[299]} {
+		echo(t, dial(t, l), l.Name)
+	}
+	g.send(fdpass.Drain{ID: 1})
+	if m, ok := g.receive().(fdpass.Drained); !ok || m.Accepted != 4 {
+		t.Errorf("got %+v", m)
+	}
+	if len(g.stats) != 300 {
+		t.Errorf("statistics of %d listeners, want 300", len(g.stats))
+	}
+	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEchoRefusesWhatItCannotServe(t *testing.T) {
+	t.Parallel()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := fdpass.Describe("dns", fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := launch(t, "echo.py")
+	if _, err := fdpass.Offer(g.conn, fdpass.Welcome{Service: "echo", Generation: 1}, fd, []fdpass.Listener{l}); err != nil {
+		t.Fatal(err)
+	}
+	if m, ok := g.receive().(fdpass.Failed); !ok || !strings.Contains(m.Reason, "listener dns is udp4") {
+		t.Errorf("got %+v", m)
+	}
+	var status *exec.ExitError
+	if err := g.wait(); !errors.As(err, &status) || status.ExitCode() != 1 {
+		t.Errorf("got %v, want exit status 1", err)
+	}
+}
+
+func TestEchoAnswersNonsenseAndGoesOn(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "echo")
+	g, _ := start(t, "echo.py", l)
+	g.send(fdpass.Resumed{ID: 1})
+	if m, ok := g.receive().(fdpass.Error); !ok || !strings.Contains(m.Reason, "unknown message resumed") {
+		t.Errorf("got %+v", m)
+	}
+	echo(t, dial(t, l), "well")
+	g.send(fdpass.Drain{ID: 1})
+	if m, ok := g.receive().(fdpass.Drained); !ok {
+		t.Errorf("got %+v", m)
+	}
+	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The program that docs/protocol.md shows is a child.
+func TestSmallestChildOfTheDocument(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(page)
+	if block == nil {
+		t.Fatal("the document shows no child")
+	}
+	program := filepath.Join(t.TempDir(), "smallest.py")
+	if err := os.WriteFile(program, block[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	http, admin := listen(t, "http"), listen(t, "admin")
+	g, hello := start(t, program, http, admin)
+	if len(hello.Capabilities) != 0 {
+		t.Errorf("hello is %+v", hello)
+	}
+	for _, l := range []fdpass.Listener{http, admin} {
+		if got, err := io.ReadAll(dial(t, l)); err != nil || string(got) != "hello\n" {
+			t.Errorf("%s: got %q, %v", l.Name, got, err)
+		}
+	}
+	g.send(fdpass.Drain{ID: 3, DeadlineMS: 1000})
+	g.expect(fdpass.Drained{ID: 3})
+	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+	checkListener(t, http)
+}
