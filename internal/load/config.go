@@ -16,7 +16,6 @@ package load
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -175,7 +174,7 @@ func (c Config) withDefaults() Config {
 	c.Bucket = orDefault(c.Bucket, DefaultBucket)
 	c.AfterEvent = orDefault(c.AfterEvent, DefaultAfterEvent)
 	c.GenerationHeader = orDefault(c.GenerationHeader, DefaultGenerationHeader)
-	c.Requests = orDefault(c.Requests, math.MaxUint64)
+	c.Requests = orDefault(c.Requests, noLimit)
 	traffic := make([]Traffic, len(c.Traffic))
 	for i, t := range c.Traffic {
 		traffic[i] = t.withDefaults(c)

@@ -1,0 +1,227 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A connection is dialled by the engine and used by one goroutine at a time.
+type connection struct {
+	net.Conn
+	owner *dialer
+	id    uint64
+	// answer counts the bytes read since the last request was sent, requests
+	// the requests sent.
+	answer   int64
+	requests int
+	// patience, where set, is how long each read may take; otherwise the
+	// deadline of the request holds for all of them.
+	patience time.Duration
+	*buffers
+}
+
+// The buffers of a connection are reused.
+type buffers struct {
+	reader   *bufio.Reader
+	buffer   []byte
+	outgoing []byte
+}
+
+// Read implements io.Reader for reader.
+func (c *connection) Read(p []byte) (int, error) {
+	if c.patience > 0 {
+		if err := c.SetReadDeadline(time.Now().Add(c.patience)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(p)
+	c.answer += int64(n)
+	return n, err
+}
+
+// Close closes the connection and gives its buffers back.
+func (c *connection) Close() error {
+	c.owner.live[c.id%liveShards].remove(c)
+	c.reader.Reset(nil)
+	c.owner.buffers.Put(c.buffers)
+	c.buffers = nil
+	return c.Conn.Close()
+}
+
+// locate adds to a broken connection's error how far the answer had come:
+// nothing at all is another fault than half an answer.
+func (c *connection) locate(err error) error {
+	return fmt.Errorf("%w (after %d bytes of the answer to request %d on the connection)", err, c.answer, c.requests)
+}
+
+// errUnasked is the state of a connection on which the server said something
+// before it was asked.
+var errUnasked = errors.New("the server sent bytes before it was asked")
+
+// idle looks, without waiting, at what the server did since the last answer:
+// nil when nothing, io.EOF when it closed the connection.
+func (c *connection) idle() error {
+	if c.reader.Buffered() > 0 {
+		return errUnasked
+	}
+	raw, err := c.Conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	var n int
+	var peekErr error
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, peekErr = unix.Recvfrom(int(fd), c.buffer[:1], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return true
+	})
+	switch {
+	case err != nil:
+		return err
+	case errors.Is(peekErr, unix.EAGAIN), errors.Is(peekErr, unix.EINTR):
+		return nil
+	case peekErr != nil:
+		return peekErr
+	case n > 0:
+		return errUnasked
+	}
+	return io.EOF
+}
+
+// closeWrite tells the server that no more requests come.
+func (c *connection) closeWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// lingerTime is how long the server may take to close a connection after it
+// said that it will.
+const lingerTime = 100 * time.Millisecond
+
+// finish closes a connection whose last answer is complete. Where the server
+// said that it closes, it goes first: its side keeps the TIME-WAIT, and what
+// it does instead of closing is seen.
+func (c *connection) finish(serverCloses bool) error {
+	defer c.Close()
+	if !serverCloses {
+		return nil
+	}
+	c.patience = 0
+	if err := c.SetReadDeadline(time.Now().Add(lingerTime)); err != nil {
+		return err
+	}
+	switch _, err := c.reader.ReadByte(); {
+	case err == nil:
+		return fail(Body, "bytes after the end of the answer")
+	case errors.Is(err, io.EOF), isTimeout(err):
+		return nil
+	default:
+		return err
+	}
+}
+
+// A dialer makes the connections of one Traffic and can interrupt them all.
+type dialer struct {
+	target  target
+	dialers []net.Dialer // one per source address
+	next    atomic.Uint64
+	live    [liveShards]liveSet
+	buffers sync.Pool // of *buffers
+}
+
+// liveShards is the number of locks that share the bookkeeping of connections.
+const liveShards = 8
+
+func newDialer(t target, connectionsPerSecond float64) *dialer {
+	d := &dialer{target: t, dialers: []net.Dialer{{KeepAlive: -1}}}
+	if addr, err := netip.ParseAddrPort(t.address); t.network == "tcp" && err == nil {
+		for i, source := range sources(addr.Addr(), connectionsPerSecond, ephemeralPorts()) {
+			local := net.Dialer{
+				KeepAlive: -1,
+				LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0)),
+				Control:   bindWithoutPort,
+			}
+			d.dialers = append(d.dialers[:i], local)
+		}
+	}
+	d.buffers.New = func() any { return &buffers{reader: bufio.NewReader(nil), buffer: make([]byte, 4096)} }
+	return d
+}
+
+// dial connects before deadline; the deadline stays set on the connection.
+func (d *dialer) dial(ctx context.Context, deadline time.Time) (*connection, error) {
+	id := d.next.Add(1)
+	dialer := d.dialers[id%uint64(len(d.dialers))]
+	dialer.Deadline = deadline
+	raw, err := dialer.DialContext(ctx, d.target.network, d.target.address)
+	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%w (this side has no free port left: lower the rate, or let the server close first)", err)
+	case errors.Is(err, unix.EMFILE):
+		return nil, fmt.Errorf("%w (this side: raise `ulimit -n` or lower the rate)", err)
+	case err != nil:
+		return nil, err
+	}
+	c := &connection{Conn: raw, owner: d, id: id, buffers: d.buffers.Get().(*buffers)}
+	c.reader.Reset(c)
+	d.live[id%liveShards].add(c)
+	// After add: whoever interrupts has either seen the connection or has
+	// ended ctx before this looks at it.
+	if err = ctx.Err(); err == nil {
+		err = c.SetDeadline(deadline)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// interrupt closes all connections under the hands of their users, once the
+// context of dial has ended.
+func (d *dialer) interrupt() {
+	for i := range d.live {
+		d.live[i].interrupt()
+	}
+}
+
+// A liveSet is a part of the connections that are open.
+type liveSet struct {
+	mu   sync.Mutex
+	open map[*connection]struct{}
+}
+
+func (s *liveSet) add(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[*connection]struct{}{}
+	}
+	s.open[c] = struct{}{}
+}
+
+func (s *liveSet) remove(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+func (s *liveSet) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		c.Conn.Close()
+	}
+}
