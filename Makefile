@@ -1,0 +1,43 @@
+# The few commands of this project. Each uses Go, or a tool that Go builds from
+# the versions in .ci/tools.mod; that file is apart from go.mod so that programs
+# which import the package service need not know of our tools.
+
+TOOL      = go tool -modfile=.ci/tools.mod
+COUNT    ?= 5
+FUZZTIME ?= 5m
+BENCH    ?= .
+OUT      ?= bin
+DEMO     ?= --upgrades 20 --rate 1000
+
+.PHONY: help test race fuzz bench demo cover lint planted-bugs
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+test: ## all tests, with the race detector
+	go test -race ./...
+
+race: ## all tests COUNT times (5) in random order, to find what happens rarely
+	go test -race -shuffle=on -count=$(COUNT) ./...
+
+fuzz: ## fuzz every target for FUZZTIME (5m)
+	.ci/fuzz $(FUZZTIME)
+
+bench: ## benchmarks that match BENCH (.)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+demo: ## upgrade a built-in service under load and show what its clients saw
+	go run ./cmd/supervisor demo $(DEMO)
+
+cover: ## coverage of all tests, per function, and OUT/cover.html
+	@mkdir -p $(OUT)
+	go test -coverpkg=./... -coverprofile=$(OUT)/cover.out ./...
+	go tool cover -html=$(OUT)/cover.out -o $(OUT)/cover.html
+	go tool cover -func=$(OUT)/cover.out
+
+lint: ## staticcheck
+	$(TOOL) staticcheck ./...
+	$(TOOL) staticcheck -tags planted ./upgrade
+
+planted-bugs: ## plant bugs in the machine, one at a time, and expect its tests to find each
+	go test -count=1 -tags planted -run TestPlantedBugs -v ./upgrade

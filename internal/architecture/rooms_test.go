@@ -1,0 +1,63 @@
+package architecture
+
+// A room is what one package, or every package of a folder, may import.
+type room struct {
+	// path is the folder below the module's root; "x/*" stands for the
+	// folders right below x that have no room of their own.
+	path string
+	// ours are the folders of this module that it may import.
+	ours []string
+	// others are the modules besides the standard library.
+	others []string
+	// only says in which files of the room alone something may be imported.
+	only map[string][]string
+	// files are those whose imports are listed in full, the standard library
+	// included.
+	files map[string][]string
+}
+
+const (
+	sys        = "golang.org/x/sys"
+	term       = "golang.org/x/term"
+	xsync      = "golang.org/x/sync"
+	cobra      = "github.com/spf13/cobra"
+	pflag      = "github.com/spf13/pflag"
+	toml       = "github.com/pelletier/go-toml/v2"
+	prometheus = "github.com/prometheus/client_golang"
+	histogram  = "github.com/HdrHistogram/hdrhistogram-go"
+	plot       = "gonum.org/v1/plot"
+)
+
+// rooms are all packages of this module. docs/design.md draws the arrows.
+var rooms = []room{
+	{
+		path: "upgrade", // decides; knows neither health nor systemd nor metrics
+		ours: []string{"fdpass"}, others: []string{sys},
+		only:  map[string][]string{"fdpass": {"process_linux.go"}},
+		files: map[string][]string{"machine.go": {"errors", "fmt", "slices", "time"}},
+	},
+	{path: "fdpass", others: []string{sys}},
+	{path: "health", others: []string{sys}},
+	{path: "service", ours: []string{"fdpass", "internal/listen"}, others: []string{sys}},
+	{path: "internal/listen", others: []string{sys}},
+	{path: "internal/load", others: []string{sys, histogram}},
+	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
+	{path: "internal/architecture"},
+
+	{
+		path: "cmd/supervisor",
+		ours: []string{
+			"upgrade", "health", "fdpass", "internal/listen",
+			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
+			"cmd/supervisor/internal/metrics", "cmd/supervisor/internal/rundir",
+		},
+		others: []string{sys, term, xsync, cobra},
+	},
+	{path: "cmd/supervisor/internal/config", ours: []string{"upgrade", "internal/listen"}, others: []string{toml, pflag}},
+	{path: "cmd/supervisor/internal/control", ours: []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/rundir"}},
+	{path: "cmd/supervisor/internal/metrics", ours: []string{"upgrade"}, others: []string{prometheus}},
+	{path: "cmd/supervisor/internal/rundir", others: []string{sys}},
+
+	{path: "examples/python"}, // its test alone is written in Go
+	{path: "examples/misbehave", ours: []string{"fdpass"}, others: []string{sys}},
+}
