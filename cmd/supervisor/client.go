@@ -49,8 +49,8 @@ func askName(socket string) (string, error) {
 }
 
 // complete offers the names of the services that run.
-func (t *target) complete(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 || cmd.ArgsLenAtDash() >= 0 {
+func (t *target) complete(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault // of a program, perhaps
 	}
 	var names []cobra.Completion

@@ -79,7 +79,7 @@ func (p *progress) line(raw []byte, l control.Line) {
 // stepInWords is for example " 0.213 s  gate       generation 2: ...".
 func stepInWords(s upgrade.Step) string {
 	text := s.Text
-	if s.Generation > 0 {
+	if s.Generation > 0 && !strings.HasSuffix(text, "?") {
 		text = fmt.Sprintf("generation %d %s", s.Generation, text)
 	}
 	return fmt.Sprintf("%8.3f s  %-9s  %s", s.ElapsedSeconds, s.Phase, text)

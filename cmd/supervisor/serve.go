@@ -84,6 +84,7 @@ func (h *host) open(ctx context.Context, getenv func(string) string) error {
 		if h.scrape, err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			return fmt.Errorf("cannot serve metrics: %w", err)
 		}
+		h.log.Info("serves metrics", "address", h.scrape.Addr().String())
 	}
 	return nil
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// maxArguments is how much is shown of a program's arguments.
+const maxArguments = 60
+
 func newStatusCommand(e environment) *cobra.Command {
 	t := &target{e: e}
 	var asJSON bool
@@ -50,7 +53,7 @@ func printStatus(out io.Writer, s upgrade.Status, now time.Time) error {
 		fmt.Fprintf(&text, "restart %s\n", restartInWords(*s.Restart, now))
 	}
 	if s.Previous != nil {
-		fmt.Fprintf(&text, "rollback would start %s\n", s.Previous)
+		fmt.Fprintf(&text, "rollback would start %s\n", releaseInWords(*s.Previous))
 	}
 	table(&text, generationRows(s, now))
 	table(&text, listenerRows(s))
@@ -84,10 +87,22 @@ func generationRows(s upgrade.Status, now time.Time) [][]string {
 	for _, g := range s.Generations {
 		rows = append(rows, []string{
 			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(g.PID), age(now, g.Started),
-			fmt.Sprint(g.Active), fmt.Sprint(g.Accepted), g.Release.String(), generationNote(g, now),
+			fmt.Sprint(g.Active), fmt.Sprint(g.Accepted), releaseInWords(g.Release), generationNote(g, now),
 		})
 	}
 	return rows
+}
+
+// releaseInWords is the release with its arguments, as far as they fit.
+func releaseInWords(r upgrade.Release) string {
+	if len(r.Command) < 2 {
+		return r.String()
+	}
+	arguments := strings.Join(r.Command[1:], " ")
+	if short := cutTo(arguments, maxArguments); short != arguments {
+		arguments = short + "..."
+	}
+	return r.String() + " " + arguments
 }
 
 // generationNote says what a generation waits for.

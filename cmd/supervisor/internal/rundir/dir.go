@@ -212,12 +212,12 @@ func checkSafe(path string, st unix.Stat_t) error {
 	return nil
 }
 
-// clear removes the control socket of a supervisor that is gone.
+// clear removes the sockets of a supervisor that is gone.
 func (d *Dir) clear() error {
 	path := d.Control()
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return d.sweep()
 	}
 	if err != nil {
 		return fmt.Errorf("cannot use run directory: %w", err)
@@ -228,16 +228,30 @@ func (d *Dir) clear() error {
 	if pid, err := Owner(path); err == nil {
 		return &RunningError{Path: d.Path, PID: pid}
 	}
-	return os.Remove(path)
+	return d.sweep()
+}
+
+// sweep removes the sockets of the supervisor and of its generations.
+func (d *Dir) sweep() error {
+	private, err := filepath.Glob(filepath.Join(d.Path, "generation-*.sock"))
+	if err != nil {
+		return fmt.Errorf("cannot clean run directory %s: %w", d.Path, err)
+	}
+	for _, path := range append(private, d.Control()) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot clean run directory: %w", err)
+		}
+	}
+	return nil
 }
 
 // Control is the path of the control socket.
 func (d *Dir) Control() string { return filepath.Join(d.Path, ControlSocket) }
 
-// Close removes the control socket and the directories that supervisors made,
+// Close removes the sockets and the directories that supervisors made,
 // unless somebody's files are in them, and gives up the lock.
 func (d *Dir) Close() error {
-	err := remove(d.Control())
+	err := d.sweep()
 	made := d.made
 	if d.place.Ours {
 		made = []string{filepath.Dir(d.Path), d.Path}
@@ -248,13 +262,6 @@ func (d *Dir) Close() error {
 		}
 	}
 	return errors.Join(err, d.lock.Close())
-}
-
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // Listen opens the control socket, mode 0600. Closing it removes its file.
