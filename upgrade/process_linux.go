@@ -139,10 +139,10 @@ func (p *process) run() {
 		p.exited(false, "cannot be started: "+err.Error())
 		return
 	}
-	defer p.removeProbe()
 	channel, cmd, err := p.start()
 	if err != nil {
 		closeFD(probe)
+		p.removeProbe()
 		p.exited(false, "cannot be started: "+err.Error())
 		return
 	}
@@ -158,6 +158,7 @@ func (p *process) run() {
 	talk.Wait()
 	_ = channel.Close()
 	state := p.reap(cmd)
+	p.removeProbe()
 	p.exited(state.Success(), describeExit(state))
 }
 
@@ -337,25 +338,23 @@ func (p *process) setStats(m fdpass.Stats) {
 	p.snapshot.Listeners = stats
 }
 
-// lost reports a channel that is of no more use, unless the process has ended:
-// its exit says more.
+// lost reports, once, a channel that is of no more use.
 func (p *process) lost(c *fdpass.Conn, err error) {
 	p.losing.Do(func() { p.reportLoss(err) })
 	_ = c.Close()
 }
 
 func (p *process) reportLoss(err error) {
-	select {
-	case <-p.ended:
-		return
-	case <-time.After(exitGrace):
-	}
 	var peer *fdpass.PeerError
 	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, os.ErrDeadlineExceeded):
+		select { // an exit explains it, and says more
+		case <-p.ended:
+		case <-time.After(exitGrace):
+			p.deliver(ChannelLost{p.number, "closed its channel"})
+		}
 	case errors.As(err, &peer):
 		p.deliver(SaidFailed{p.number, peer.Reason})
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		p.deliver(ChannelLost{p.number, "closed its channel"})
 	default:
 		p.deliver(ChannelLost{p.number, "broke the protocol: " + err.Error()})
 	}
