@@ -25,6 +25,7 @@ type connection struct {
 	// the requests sent.
 	answer   int64
 	requests int
+	readErr  error // of the last Read
 	// patience, where set, is how long each read may take; otherwise the
 	// deadline of the request holds for all of them.
 	patience time.Duration
@@ -47,6 +48,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	c.answer += int64(n)
+	c.readErr = err
 	return n, err
 }
 
@@ -60,8 +62,12 @@ func (c *connection) Close() error {
 }
 
 // locate adds to a broken connection's error how far the answer had come:
-// nothing at all is another fault than half an answer.
+// nothing at all is another fault than half an answer. Half a header is told
+// as what broke it, not as bad syntax.
 func (c *connection) locate(err error) error {
+	if c.readErr != nil && classify(err) == Other {
+		err = fmt.Errorf("%w: %w", c.readErr, err)
+	}
 	return fmt.Errorf("%w (after %d bytes of the answer to request %d on the connection)", err, c.answer, c.requests)
 }
 
