@@ -83,7 +83,8 @@ func TestAcceptNamesWhatTheSupervisorDidWrong(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			checkLeaks(t)
-			told, err := acceptFrom(t, c.steps)
+			said, err := acceptFrom(t, c.steps)
+			told := reasonOf(said)
 			wantText(t, err, c.text)
 			if c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("error is %v, want %v", err, c.is)
@@ -95,8 +96,8 @@ func TestAcceptNamesWhatTheSupervisorDidWrong(t *testing.T) {
 	}
 }
 
-// acceptFrom plays a supervisor and gives the reason of the child's Failed.
-func acceptFrom(t *testing.T, steps []step) (told string, err error) {
+// acceptFrom plays a supervisor and gives what the child said.
+func acceptFrom(t *testing.T, steps []step) ([]Message, error) {
 	t.Helper()
 	supervisor, child := conns(t)
 	done := make(chan error, 1)
@@ -116,16 +117,36 @@ func acceptFrom(t *testing.T, steps []step) (told string, err error) {
 	if err := shutWrite(supervisor); err != nil {
 		t.Fatal(err)
 	}
-	all, readErr := untilEOF(supervisor)
-	if readErr != nil {
-		t.Fatal(readErr)
+	said, err := untilEOF(supervisor)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, m := range all {
+	return said, <-done
+}
+
+func reasonOf(said []Message) string {
+	for _, m := range said {
 		if f, ok := m.(Failed); ok {
-			told = f.Reason
+			return f.Reason
 		}
 	}
-	return told, <-done
+	return ""
+}
+
+// The child does not repeat what it was told: the supervisor is to compare.
+func TestAcknowledgementHasTheCookiesOfTheDescriptors(t *testing.T) {
+	checkLeaks(t)
+	ls := listeners(t, 2)
+	mixed := ls[0]
+	mixed.FD = ls[1].FD
+	said, err := acceptFrom(t, []step{{welcomeFor2, nil}, batch(1, 1, mixed, ls[1])})
+	if !errors.Is(err, ErrCookie) {
+		t.Errorf("error is %v", err)
+	}
+	want := Received{Batch: 1, Count: 2, Cookies: []Cookie{ls[1].Cookie, ls[1].Cookie}}
+	if len(said) < 2 || !reflect.DeepEqual(said[1], want) {
+		t.Errorf("the child said %+v, want %+v second", said, want)
+	}
 }
 
 // shutWrite ends what c sends and leaves what it receives.

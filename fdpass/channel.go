@@ -13,8 +13,7 @@ import (
 // A Conn is one end of a channel. Send may be called concurrently with Receive
 // and with itself, Close with everything; calls of Receive are serialised too.
 type Conn struct {
-	sock    *net.UnixConn
-	sending sync.Mutex
+	sock *net.UnixConn // serialises its writes itself
 
 	receiving sync.Mutex // guards the two buffers
 	packet    []byte
@@ -111,8 +110,6 @@ func (c *Conn) Send(m Message, fds ...int) error {
 	if want := descriptors(m); len(fds) != want {
 		return fmt.Errorf("cannot send %s: it needs %d descriptors, not %d", m.kind(), want, len(fds))
 	}
-	c.sending.Lock()
-	defer c.sending.Unlock()
 	if err := c.writePacket(data, fds); err != nil {
 		return fmt.Errorf("cannot send %s: %w", m.kind(), err)
 	}

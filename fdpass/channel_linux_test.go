@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -264,6 +265,37 @@ func TestSendersDoNotMix(t *testing.T) {
 		next[p.ID]++
 	}
 	done.Wait()
+}
+
+func TestReceiversDoNotMix(t *testing.T) {
+	checkLeaks(t)
+	supervisor, child := conns(t)
+	const receivers, each = 4, 100
+	var done sync.WaitGroup
+	var sum atomic.Uint64
+	for range receivers {
+		done.Go(func() {
+			for range each {
+				m, _, err := supervisor.Receive()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sum.Add(m.(Pause).ID)
+			}
+		})
+	}
+	want := uint64(0)
+	for i := range uint64(receivers * each) {
+		want += i + 1
+		if err := child.Send(Pause{ID: i + 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done.Wait()
+	if sum.Load() != want {
+		t.Errorf("got %d, want %d", sum.Load(), want)
+	}
 }
 
 func TestNewConnRefusesWhatIsNoChannel(t *testing.T) {

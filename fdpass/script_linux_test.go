@@ -3,11 +3,13 @@ package fdpass
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,8 +128,12 @@ func gifts(c *Conn, packet string, n int) error {
 	if err != nil {
 		return err
 	}
-	if n, err := r.Read(make([]byte, 1)); n != 0 || err == nil {
-		return errors.New("the supervisor kept a descriptor")
+	// The end of the pipe comes when the last copy of its other end is closed.
+	if err := r.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
+		return fmt.Errorf("the supervisor kept a descriptor: %w", err)
 	}
 	return wantsError(c)
 }

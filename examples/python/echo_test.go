@@ -3,6 +3,7 @@
 package python
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -381,6 +382,37 @@ func TestEchoAnswersNonsenseAndGoesOn(t *testing.T) {
 		t.Errorf("got %+v", m)
 	}
 	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEchoRunsAlone(t *testing.T) {
+	t.Parallel()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed: the Python example cannot be run")
+	}
+	cmd := exec.Command(python, "echo.py", "0")
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	line, err := bufio.NewReader(stderr).ReadString('\n')
+	_, address, ok := strings.Cut(strings.TrimSpace(line), "echoing at ")
+	if !ok {
+		t.Errorf("it said %q, %v", line, err)
+	} else {
+		c := dial(t, fdpass.Listener{Address: address})
+		echo(t, c, "hello")
+		c.Close()
+	}
+	if err := errors.Join(cmd.Process.Signal(syscall.SIGTERM), cmd.Wait()); err != nil {
 		t.Error(err)
 	}
 }
