@@ -40,6 +40,9 @@ func commands(e environment) []*cobra.Command {
 		newStatusCommand(e),
 		newStopCommand(e),
 		newVersionCommand(e),
+		newDemoCommand(e),
+		newDemoRunCommand(e),
+		newDemoServiceCommand(),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -20,8 +21,8 @@ import (
 const maxName = 64
 
 // Validate reports all settings that cannot be used, joined, each a
-// *SettingError without its place. It does not look whether files exist, save
-// for the program and the probe's command.
+// *SettingError without its place. It looks for the program, its directory and
+// the probe's command; everything else is tried when it is needed.
 func (c Config) Validate() error {
 	var wrong []error
 	check := func(key string, err error) {
@@ -29,8 +30,12 @@ func (c Config) Validate() error {
 			wrong = append(wrong, &SettingError{Key: key, Err: err})
 		}
 	}
-	check(c.checkProgram())
-	check("name", CheckName(c.ServiceName()))
+	check("dir", checkDir(c.Dir))
+	if err := c.checkProgram(); err != nil {
+		check(programKey, err)
+	} else {
+		check("name", CheckName(c.ServiceName()))
+	}
 	check("listen", c.checkListen())
 	check("env", CheckEnv(c.Env))
 	check("probe", checkProbe(c.Probe))
@@ -74,17 +79,34 @@ func (c Config) positive() map[string]Duration {
 	}
 }
 
-// checkProgram resolves the program as an upgrade will, and returns the
-// setting to blame.
-func (c Config) checkProgram() (key string, err error) {
+// checkProgram resolves the program as an upgrade will. What is wrong with the
+// directory is not the program's fault.
+func (c Config) checkProgram() error {
 	if len(c.Program) == 0 {
-		return programKey, errors.New("no program given; add -- PROGRAM [ARGS...], or program = [...] in the file")
+		return errors.New("no program given; add -- PROGRAM [ARGS...], or program = [...] in the file")
 	}
-	if err := noNUL(append(c.Program, c.Dir)); err != nil {
-		return programKey, err
+	if err := noNUL(c.Program); err != nil {
+		return err
 	}
-	_, err = upgrade.Resolve(c.UpgradeProgram())
-	return programKey, err
+	if checkDir(c.Dir) != nil {
+		return nil
+	}
+	_, err := upgrade.Resolve(c.UpgradeProgram())
+	return err
+}
+
+func checkDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := noNUL([]string{dir}); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", dir)
+	}
+	return err
 }
 
 // CheckName reports why name cannot be the name of a service.

@@ -233,12 +233,16 @@ func (d *Dir) clear() error {
 
 // sweep removes the sockets of the supervisor and of its generations.
 func (d *Dir) sweep() error {
-	private, err := filepath.Glob(filepath.Join(d.Path, "generation-*.sock"))
+	entries, err := os.ReadDir(d.Path)
 	if err != nil {
-		return fmt.Errorf("cannot clean run directory %s: %w", d.Path, err)
+		return fmt.Errorf("cannot clean run directory: %w", err)
 	}
-	for _, path := range append(private, d.Control()) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, e := range entries {
+		private := strings.HasPrefix(e.Name(), "generation-") && strings.HasSuffix(e.Name(), ".sock")
+		if !private && e.Name() != ControlSocket {
+			continue
+		}
+		if err := os.Remove(filepath.Join(d.Path, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot clean run directory: %w", err)
 		}
 	}

@@ -1,0 +1,99 @@
+package demo
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"example.com/supervisor/internal/load"
+	"example.com/supervisor/upgrade"
+)
+
+// judge returns what in r is not as it should be, in words.
+func judge(r Result) []string {
+	return slices.Concat(judgeTraffic(r), judgeUpgrades(r), judgeRemains(r))
+}
+
+func judgeTraffic(r Result) []string {
+	var problems []string
+	if r.Failed > 0 {
+		problems = append(problems, fmt.Sprintf("%s failed: %s", requests(r.Failed), byKind(r.FailedByKind)))
+	}
+	if r.Unfinished > 0 {
+		problems = append(problems, fmt.Sprintf("%s had no answer at the end", requests(r.Unfinished)))
+	}
+	if r.Answered+r.Failed+r.Unfinished != r.Requests {
+		problems = append(problems, fmt.Sprintf("%d answered, %d failed and %d unfinished do not make %s", r.Answered, r.Failed, r.Unfinished, requests(r.Requests)))
+	}
+	if len(r.Traffic) == 0 {
+		problems = append(problems, "no traffic was sent")
+	}
+	for _, t := range r.Traffic {
+		if t.Answered == 0 {
+			problems = append(problems, fmt.Sprintf("no request of %q was answered: nothing is shown", t.Name))
+		}
+	}
+	return problems
+}
+
+func judgeUpgrades(r Result) []string {
+	var problems []string
+	if want := r.Settings.Upgrades + 2; len(r.Upgrades) != want {
+		problems = append(problems, fmt.Sprintf("%d of %d versions were offered", len(r.Upgrades), want))
+	}
+	for _, u := range r.Upgrades {
+		if u.Verdict != u.Expected {
+			problems = append(problems, fmt.Sprintf("upgrade %d to %s is %s instead of %s: %s", u.Number, u.Version, u.Verdict, u.Expected, u.Reason))
+		}
+		if u.Verdict == upgrade.Committed && r.Answers[strconv.Itoa(u.To)] == 0 && r.sees() {
+			problems = append(problems, fmt.Sprintf("upgrade %d is committed, but generation %d answered nothing", u.Number, u.To))
+		}
+	}
+	if r.Restarts > 0 {
+		problems = append(problems, fmt.Sprintf("an active generation crashed and was restarted (%d times)", r.Restarts))
+	}
+	return problems
+}
+
+// sees reports whether the traffic is so dense that each generation must have
+// got some.
+func (r Result) sees() bool {
+	return float64(r.Settings.NewConnectionsPerSecond)*r.Settings.BakeSeconds >= 20
+}
+
+func judgeRemains(r Result) []string {
+	if len(r.LeftBehind) == 0 {
+		return nil
+	}
+	return []string{"left behind: " + strings.Join(r.LeftBehind, ", ")}
+}
+
+// byKind is for example "reset 3, eof 1".
+func byKind(kinds map[load.FailureKind]uint64) string {
+	if len(kinds) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		parts = append(parts, fmt.Sprintf("%s %d", kind, kinds[kind]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func requests(n uint64) string {
+	if n == 1 {
+		return "1 request"
+	}
+	return grouped(n) + " requests"
+}
+
+// grouped writes 1234567 as 1,234,567.
+func grouped(n uint64) string {
+	text := strconv.FormatUint(n, 10)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}

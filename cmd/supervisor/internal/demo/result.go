@@ -1,0 +1,168 @@
+package demo
+
+import (
+	"runtime"
+
+	"example.com/supervisor/internal/load"
+	"example.com/supervisor/upgrade"
+	"golang.org/x/sys/unix"
+)
+
+// A Result is what came of a run, as --json prints it. Units are in the names
+// of the fields.
+type Result struct {
+	// OK tells that there are no Problems.
+	OK bool `json:"ok"`
+	// Problems says in words what is not as it should be.
+	Problems []string `json:"problems"`
+	// Interrupted tells that the run was cut short; then nothing was judged.
+	Interrupted bool     `json:"interrupted,omitempty"`
+	Machine     Machine  `json:"machine"`
+	Settings    Settings `json:"settings"`
+	// DurationSeconds is how long requests were sent.
+	DurationSeconds float64 `json:"duration_seconds"`
+	// Requests = Answered + Failed + Unfinished.
+	Requests uint64 `json:"requests"`
+	Answered uint64 `json:"answered"`
+	Failed   uint64 `json:"failed"`
+	// Unfinished requests had no answer when the run was cut short.
+	Unfinished uint64 `json:"unfinished"`
+	// FailedByKind has only the kinds that occurred.
+	FailedByKind map[load.FailureKind]uint64 `json:"failed_by_kind"`
+	Traffic      []Traffic                   `json:"traffic"`
+	Upgrades     []Upgrade                   `json:"upgrades"`
+	// Answers counts the answers by the generation that gave them.
+	Answers map[string]uint64 `json:"answers_by_generation"`
+	// Restarts counts the crashes of active generations.
+	Restarts uint64 `json:"restarts"`
+	// StartLag is how much later than due the demo itself was in sending; it
+	// is part of the latencies of the open loops.
+	StartLag load.Latency `json:"start_lag"`
+	// LeftBehind are the processes and files that were there at the end.
+	LeftBehind []string `json:"left_behind"`
+
+	report *load.Report // nil if no traffic was sent
+	log    string       // the end of the supervisor's
+}
+
+// Machine is where it ran.
+type Machine struct {
+	Cores  int    `json:"cores"`
+	Kernel string `json:"kernel"`
+	Go     string `json:"go"`
+	Arch   string `json:"arch"`
+}
+
+// Settings are those of Config, and what follows from them.
+type Settings struct {
+	NewConnectionsPerSecond int     `json:"new_connections_per_second"`
+	KeepAliveClients        int     `json:"keep_alive_clients"`
+	KeepAlivePerSecond      float64 `json:"keep_alive_requests_per_second"`
+	SlowRequests            int     `json:"slow_requests_in_flight"`
+	SlowSeconds             float64 `json:"slow_request_seconds"`
+	Streams                 int     `json:"streams_in_flight"`
+	StreamSeconds           float64 `json:"stream_seconds"`
+	DurationSeconds         float64 `json:"duration_seconds"`
+	Upgrades                int     `json:"upgrades"`
+	BakeSeconds             float64 `json:"bake_seconds"`
+	// AfterUpgradeSeconds is how long after the request for an upgrade a
+	// request of a client counts as influenced by it.
+	AfterUpgradeSeconds float64 `json:"after_upgrade_seconds"`
+}
+
+// Traffic is the part of a Result that is about one kind of traffic.
+type Traffic struct {
+	Name       string       `json:"name"`
+	Pattern    load.Pattern `json:"pattern"`
+	Requests   uint64       `json:"requests"`
+	Answered   uint64       `json:"answered"`
+	Failed     uint64       `json:"failed"`
+	Unfinished uint64       `json:"unfinished"`
+	// Connections were established.
+	Connections uint64               `json:"connections"`
+	Failures    []load.FailureReport `json:"failures,omitempty"`
+	// Steady has the latencies of the requests that no upgrade had an
+	// influence on, AfterUpgrade of the others.
+	Steady       load.Latency `json:"steady"`
+	AfterUpgrade load.Latency `json:"after_upgrade"`
+}
+
+// An Upgrade is one version that was offered.
+type Upgrade struct {
+	Number  int    `json:"number"`
+	Version string `json:"version"`
+	// Fault is what is wrong with the version, empty for nothing.
+	Fault    Fault           `json:"fault"`
+	Expected upgrade.Verdict `json:"expected"`
+	Verdict  upgrade.Verdict `json:"verdict"`
+	Reason   string          `json:"reason"`
+	// From and To are the generations.
+	From int `json:"from_generation"`
+	To   int `json:"to_generation,omitempty"`
+	// AtSeconds is when it was asked for, from the start of the traffic;
+	// DurationSeconds the time to the verdict, StartupSeconds the part of it
+	// that the version took to become ready.
+	AtSeconds       float64 `json:"at_seconds"`
+	DurationSeconds float64 `json:"duration_seconds"`
+	StartupSeconds  float64 `json:"startup_seconds"`
+	// Failed counts the requests that failed after it, and After has the
+	// latencies of the open loops.
+	Failed uint64       `json:"failed"`
+	After  load.Latency `json:"after"`
+}
+
+func newResult(c Config) Result {
+	clients, rate := c.keepAlive()
+	return Result{
+		Problems: []string{}, LeftBehind: []string{}, Traffic: []Traffic{}, Upgrades: []Upgrade{},
+		FailedByKind: map[load.FailureKind]uint64{}, Answers: map[string]uint64{},
+		Machine: machine(),
+		Settings: Settings{
+			NewConnectionsPerSecond: c.Rate,
+			KeepAliveClients:        clients,
+			KeepAlivePerSecond:      rate * float64(clients),
+			SlowRequests:            slowClients,
+			SlowSeconds:             c.slowFor().Seconds(),
+			Streams:                 streamClients,
+			StreamSeconds:           c.streamFor().Seconds(),
+			DurationSeconds:         c.Duration.Seconds(),
+			Upgrades:                c.Upgrades,
+			BakeSeconds:             c.Bake.Seconds(),
+			AfterUpgradeSeconds:     c.afterUpgrade().Seconds(),
+		},
+	}
+}
+
+func machine() Machine {
+	m := Machine{Cores: runtime.NumCPU(), Kernel: "unknown", Go: runtime.Version(), Arch: runtime.GOARCH}
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		m.Kernel = unix.ByteSliceToString(name.Sysname[:]) + " " + unix.ByteSliceToString(name.Release[:])
+	}
+	return m
+}
+
+// take fills in what the traffic tells.
+func (r *Result) take(report load.Report) {
+	r.report = &report
+	r.DurationSeconds = report.DurationSeconds
+	r.Requests, r.Answered, r.Failed, r.Unfinished = report.Requests, report.OK, report.Failed, report.Unfinished
+	if report.FailedByKind != nil {
+		r.FailedByKind = report.FailedByKind
+	}
+	if report.Generations != nil {
+		r.Answers = report.Generations
+	}
+	r.StartLag = report.StartLag
+	for _, t := range report.Traffic {
+		r.Traffic = append(r.Traffic, Traffic{
+			Name: t.Name, Pattern: t.Pattern, Requests: t.Requests, Answered: t.OK, Failed: t.Failed, Unfinished: t.Unfinished,
+			Connections: t.Connections, Failures: t.Failures, Steady: t.Steady, AfterUpgrade: t.AfterEvent,
+		})
+	}
+	for i := range min(len(report.Events), len(r.Upgrades)) { // both in the order of time
+		r.Upgrades[i].AtSeconds = report.Events[i].AtSeconds
+		r.Upgrades[i].Failed = report.Events[i].Failed
+		r.Upgrades[i].After = report.Events[i].After
+	}
+}

@@ -1,0 +1,148 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"example.com/supervisor/internal/load"
+	"example.com/supervisor/upgrade"
+)
+
+// opening says what is about to happen.
+func opening(r *Result, address string) string {
+	s := r.Settings
+	return fmt.Sprintf(`supervisor and service are up at %s on %d cores, %s, %s %s
+each second %s new connections and %.0f requests of %d keep-alive clients,
+always %d requests of %v and %d streams of %v in flight; nothing is sent twice`,
+		address, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.Arch,
+		grouped(uint64(s.NewConnectionsPerSecond)), s.KeepAlivePerSecond, s.KeepAliveClients,
+		s.SlowRequests, seconds(s.SlowSeconds), s.Streams, seconds(s.StreamSeconds))
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(time.Millisecond)
+}
+
+// progress is the live line.
+func (p *performance) progress(doing string) string {
+	now := p.traffic.Snapshot()
+	text := fmt.Sprintf("%7.1f s  %s, %d failed, p99 %s ms", now.ElapsedSeconds, requests(now.Requests), now.Failed, significant(now.Traffic[0].Recent.P99MS))
+	if doing != "" {
+		text += "  " + doing
+	}
+	return text
+}
+
+// line is what is shown when the verdict is known.
+func (u Upgrade) line() string {
+	text := fmt.Sprintf("%7.1f s  upgrade %-3d %-22s %s", u.AtSeconds, u.Number, describe(u), u.Verdict)
+	switch u.Verdict {
+	case upgrade.Committed:
+		text += fmt.Sprintf(": generation %d replaces %d", u.To, u.From)
+	default:
+		text += fmt.Sprintf(": generation %d stays", u.From)
+	}
+	if u.Verdict != u.Expected {
+		text += fmt.Sprintf(" (NOT as expected: %s)", u.Expected)
+	}
+	return text
+}
+
+func describe(u Upgrade) string {
+	return offer{version: u.Version, fault: u.Fault}.String()
+}
+
+// WriteTable writes the result for a person, at most 80 columns wide.
+func (r Result) WriteTable(w io.Writer) error {
+	var b strings.Builder
+	if r.report != nil && !r.Interrupted {
+		r.writeTraffic(&b)
+		r.writeUpgrades(&b)
+	}
+	r.writeVerdict(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r Result) writeTraffic(b *strings.Builder) {
+	const row = "%-15s %8s %6s %s %s\n"
+	after := "second after an upgrade"
+	if s := seconds(r.Settings.AfterUpgradeSeconds); s != time.Second {
+		after = fmt.Sprintf("%v after an upgrade", s)
+	}
+	fmt.Fprintf(b, "\n"+row, "", "", "", centred("ms, steady", 24), centred("ms, "+after, 24))
+	columns := fmt.Sprintf("%6s%6s%6s%6s", "p50", "p99", "p99.9", "max")
+	fmt.Fprintf(b, row, "", "requests", "failed", columns, columns)
+	for _, t := range r.Traffic {
+		fmt.Fprintf(b, row, t.Name, grouped(t.Requests), grouped(t.Failed), latencies(t.Steady), latencies(t.AfterUpgrade))
+	}
+	fmt.Fprintf(b, "%-15s %8s %6s  by kind: %s\n", "all", grouped(r.Requests), grouped(r.Failed), byKind(r.FailedByKind))
+	for _, t := range r.Traffic {
+		for _, kind := range t.Failures {
+			for _, f := range kind.First {
+				fmt.Fprintf(b, "  %s, %s at %.3f s: %s\n", t.Name, kind.Kind, f.AtSeconds, f.Error)
+			}
+		}
+	}
+}
+
+func (r Result) writeUpgrades(b *strings.Builder) {
+	const row = "%3s %6s  %-22s %-11s %7s %7s %6s %6s %6s\n"
+	fmt.Fprintf(b, "\n"+row, "", "", "", "", "", "of it", "", "ms, after it", "")
+	fmt.Fprintf(b, row, "", "at s", "version", "verdict", "took s", "startup", "failed", "p99", "max")
+	for _, u := range r.Upgrades {
+		verdict := string(u.Verdict)
+		if u.Verdict != u.Expected {
+			verdict += " !"
+		}
+		fmt.Fprintf(b, row, fmt.Sprint(u.Number), fmt.Sprintf("%.1f", u.AtSeconds), describe(u), verdict,
+			fmt.Sprintf("%.3f", u.DurationSeconds), fmt.Sprintf("%.3f", u.StartupSeconds), grouped(u.Failed),
+			significant(u.After.P99MS), significant(u.After.MaxMS))
+	}
+	fmt.Fprintf(b, `
+Latency is counted from when a request was due; for slow requests and streams,
+from when it was sent. The unhealthy version answers its probe with 503 but
+serves its clients: requests in the hands of one that dies are lost with it.
+`)
+}
+
+func (r Result) writeVerdict(b *strings.Builder) {
+	fmt.Fprintln(b)
+	if r.OK {
+		fmt.Fprintf(b, "OK: %s, 0 failed; %d upgrades committed, 1 aborted and 1 rolled back as they\nshould be; nothing left behind\n",
+			requests(r.Requests), r.Settings.Upgrades)
+		return
+	}
+	for _, problem := range r.Problems {
+		fmt.Fprintf(b, "NOT OK: %s\n", problem)
+	}
+	if r.log != "" && !r.Interrupted {
+		fmt.Fprintf(b, "\nthe end of the supervisor's log:\n%s", r.log)
+	}
+}
+
+// latencies fills 24 columns.
+func latencies(l load.Latency) string {
+	if l.Count == 0 {
+		return strings.Repeat(fmt.Sprintf("%6s", "-"), 4)
+	}
+	return fmt.Sprintf("%6s%6s%6s%6s", significant(l.P50MS), significant(l.P99MS), significant(l.P999MS), significant(l.MaxMS))
+}
+
+// significant writes a number of milliseconds so that it is short.
+func significant(ms float64) string {
+	switch {
+	case ms < 9.995:
+		return fmt.Sprintf("%.2f", ms)
+	case ms < 99.95:
+		return fmt.Sprintf("%.1f", ms)
+	}
+	return fmt.Sprintf("%.0f", ms)
+}
+
+func centred(text string, width int) string {
+	left := max(0, width-len(text)) / 2
+	return fmt.Sprintf("%-*s", width, strings.Repeat(" ", left)+text)
+}
