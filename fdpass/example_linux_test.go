@@ -12,7 +12,7 @@ import (
 // A supervisor starts a program with one end of a channel and hands it a
 // listener that it holds as a raw descriptor.
 func ExampleOffer() {
-	listener := 7 // from socket(2) or from the service manager
+	listener := 7 // from socket(2) or from systemd
 
 	channel, theirs, err := fdpass.Pair()
 	if err != nil {
