@@ -42,26 +42,32 @@ func BenchmarkIdle(b *testing.B) {
 		<-time.After(10 * time.Millisecond)
 	}
 	for b.Loop() {
-		before := ticks(b, cmd.Process.Pid)
+		before := onCPU(b, cmd.Process.Pid)
 		const window = 10 * time.Second
 		<-time.After(window)
-		b.ReportMetric(100*float64(ticks(b, cmd.Process.Pid)-before)/100/window.Seconds(), "%-of-a-core")
+		b.ReportMetric(100*(onCPU(b, cmd.Process.Pid)-before).Seconds()/window.Seconds(), "%-of-a-core")
 		b.ReportMetric(resident(b, cmd.Process.Pid), "MiB-resident")
 	}
 }
 
-// ticks is the CPU time of a process in hundredths of a second (proc(5), stat:
-// utime and stime; USER_HZ is 100 on every Linux that Go runs on).
-func ticks(b *testing.B, pid int) int {
+// onCPU is how long the threads of a process ran (schedstat of each, in
+// nanoseconds: Documentation/scheduler/sched-stats.rst).
+func onCPU(b *testing.B, pid int) time.Duration {
 	b.Helper()
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		b.Fatal(err)
+	files, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task/*/schedstat"))
+	if err != nil || len(files) == 0 {
+		b.Fatalf("no schedstat of process %d: %v", pid, err)
 	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return user + system
+	var sum time.Duration
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ns, _ := strconv.ParseInt(strings.Fields(string(text))[0], 10, 64)
+		sum += time.Duration(ns)
+	}
+	return sum
 }
 
 // resident is the resident memory of a process in MiB (proc(5), statm).
