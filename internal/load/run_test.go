@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -97,6 +98,22 @@ func TestHTTPOverUnixSockets(t *testing.T) {
 		}
 		server.Close()
 		serving.Wait()
+	}
+}
+
+func TestConnectionsComeFromSeveralAddresses(t *testing.T) {
+	t.Parallel()
+	var from sync.Map
+	s := newFaultServer(t, func(s *faultServer, c *net.TCPConn, r *bufioReader) {
+		from.Store(c.RemoteAddr().(*net.TCPAddr).IP.String(), true)
+		answerWith(closeAnswer, finish)(s, c, r)
+	})
+	r := run(t, Config{Target: s.url, Duration: 50 * time.Millisecond, Traffic: []Traffic{{Pattern: NewConnection, Rate: 2000}}})
+	seen := 0
+	from.Range(func(any, any) bool { seen++; return true })
+	want := max(len(sources(netip.MustParseAddr("127.0.0.1"), 2000, ephemeralPorts())), 1)
+	if r.OK != 100 || seen != want {
+		t.Errorf("%d OK from %d addresses, want 100 from %d", r.OK, seen, want)
 	}
 }
 

@@ -93,7 +93,7 @@ func newPanel(report load.Report, t load.TrafficReport, end float64) *plot.Plot 
 			p.Add(&plotter.Line{XYs: segment, LineStyle: c.lineStyle()})
 		}
 	}
-	p.Add(failures(t.Series, high))
+	p.Add(failures(t.Series, report.BucketSeconds, high))
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, end, low, high
 	return p
 }
@@ -195,12 +195,12 @@ func eventStyle(verdict string) draw.LineStyle {
 }
 
 // failures are crosses at the top over the buckets in which requests failed.
-func failures(series []load.Point, high float64) plot.Plotter {
+func failures(series []load.Point, bucket, high float64) plot.Plotter {
 	return plotterFunc(func(c draw.Canvas, p *plot.Plot) {
 		x, y := p.Transforms(&c)
 		for _, point := range series {
 			if point.Failed > 0 {
-				c.DrawGlyph(failureStyle(), vg.Point{X: x(point.AtSeconds), Y: y(high) - vg.Points(5)})
+				c.DrawGlyph(failureStyle(), vg.Point{X: x(point.AtSeconds + bucket/2), Y: y(high) - vg.Points(5)})
 			}
 		}
 	})
