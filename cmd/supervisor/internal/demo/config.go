@@ -73,7 +73,7 @@ const (
 
 // Default is a run that takes less than twenty seconds.
 func Default() Config {
-	return Config{Rate: 1000, Duration: 15 * time.Second, Upgrades: 8, Bake: 300 * time.Millisecond}
+	return Config{Rate: 1000, Duration: 16 * time.Second, Upgrades: 8, Bake: 400 * time.Millisecond}
 }
 
 // Validate names the first field that cannot be used, as its flag.

@@ -13,11 +13,12 @@ import (
 // remainsGrace is how long a process that was killed may take to vanish.
 const remainsGrace = 2 * time.Second
 
-// remains finds what the supervisor left behind, and removes it. Processes are
+// remains finds what the supervisor left behind, and removes it. Processes have
+// grace to vanish. Processes are
 // known by their environment, which they inherit whatever their parents do.
-func (s *supervisor) remains() []string {
+func (s *supervisor) remains(grace time.Duration) []string {
 	var found []string
-	for deadline := time.Now().Add(remainsGrace); ; {
+	for deadline := time.Now().Add(grace); ; {
 		pids := marked(s.mark)
 		if len(pids) == 0 {
 			break

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"fmt"
 	"runtime"
 
 	"example.com/supervisor/internal/load"
@@ -51,6 +52,11 @@ type Machine struct {
 	Kernel string `json:"kernel"`
 	Go     string `json:"go"`
 	Arch   string `json:"arch"`
+}
+
+// String is for example "2 cores, Linux 6.12.0, go1.26.8 amd64".
+func (m Machine) String() string {
+	return fmt.Sprintf("%d cores, %s, %s %s", m.Cores, m.Kernel, m.Go, m.Arch)
 }
 
 // Settings are those of Config, and what follows from them.

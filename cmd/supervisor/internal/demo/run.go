@@ -22,7 +22,7 @@ func Run(ctx context.Context, hurry <-chan struct{}, c Config) Result {
 	}
 	if ctx.Err() != nil {
 		r.Interrupted = true
-		r.Problems = append([]string{"interrupted: nothing was judged"}, judgeRemains(r)...)
+		r.Problems = append([]string{"interrupted, so that nothing was judged"}, judgeRemains(r)...)
 	} else if r.report != nil {
 		r.Problems = append(r.Problems, judge(r)...)
 	}
@@ -54,7 +54,7 @@ func (r *Result) run(ctx context.Context, hurry <-chan struct{}, c Config) error
 	if end := s.end(hurry); !errors.Is(err, errSupervisorEnded) {
 		err = errors.Join(err, end)
 	}
-	r.LeftBehind = append(r.LeftBehind, s.remains()...)
+	r.LeftBehind = append(r.LeftBehind, s.remains(remainsGrace)...)
 	screen.close()
 	r.log = tail(log)
 	return err

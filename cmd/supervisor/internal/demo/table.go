@@ -13,11 +13,12 @@ import (
 // opening says what is about to happen.
 func opening(r *Result, address string) string {
 	s := r.Settings
-	return fmt.Sprintf(`supervisor and service are up at %s on %d cores, %s, %s %s
-each second %s new connections and %.0f requests of %d keep-alive clients,
-always %d requests of %v and %d streams of %v in flight; nothing is sent twice`,
-		address, r.Machine.Cores, r.Machine.Kernel, r.Machine.Go, r.Machine.Arch,
-		grouped(uint64(s.NewConnectionsPerSecond)), s.KeepAlivePerSecond, s.KeepAliveClients,
+	return fmt.Sprintf(`a supervisor and an example service are up at %s
+on %s
+clients open %s connections a second for one request each, and %d keep theirs
+for %.0f requests a second; %d slow requests of %v and %d streams of %v are
+always in flight; nothing is sent twice`,
+		address, r.Machine, grouped(uint64(s.NewConnectionsPerSecond)), s.KeepAliveClients, s.KeepAlivePerSecond,
 		s.SlowRequests, seconds(s.SlowSeconds), s.Streams, seconds(s.StreamSeconds))
 }
 
@@ -67,7 +68,7 @@ func (r Result) WriteTable(w io.Writer) error {
 }
 
 func (r Result) writeTraffic(b *strings.Builder) {
-	const row = "%-15s %8s %6s %s %s\n"
+	const row = "%-15s %7s %6s%s %s\n"
 	after := "second after an upgrade"
 	if s := seconds(r.Settings.AfterUpgradeSeconds); s != time.Second {
 		after = fmt.Sprintf("%v after an upgrade", s)
@@ -78,7 +79,7 @@ func (r Result) writeTraffic(b *strings.Builder) {
 	for _, t := range r.Traffic {
 		fmt.Fprintf(b, row, t.Name, grouped(t.Requests), grouped(t.Failed), latencies(t.Steady), latencies(t.AfterUpgrade))
 	}
-	fmt.Fprintf(b, "%-15s %8s %6s  by kind: %s\n", "all", grouped(r.Requests), grouped(r.Failed), byKind(r.FailedByKind))
+	fmt.Fprintf(b, "%-15s %7s %6s  by kind: %s\n", "all", grouped(r.Requests), grouped(r.Failed), byKind(r.FailedByKind))
 	for _, t := range r.Traffic {
 		for _, kind := range t.Failures {
 			for _, f := range kind.First {
@@ -89,30 +90,44 @@ func (r Result) writeTraffic(b *strings.Builder) {
 }
 
 func (r Result) writeUpgrades(b *strings.Builder) {
-	const row = "%3s %6s  %-22s %-11s %7s %7s %6s %6s %6s\n"
-	fmt.Fprintf(b, "\n"+row, "", "", "", "", "", "of it", "", "ms, after it", "")
-	fmt.Fprintf(b, row, "", "at s", "version", "verdict", "took s", "startup", "failed", "p99", "max")
+	const row = "%3s %5s  %-20s %-11s %6s %7s %6s %6s %6s\n"
+	fmt.Fprintf(b, "\n%78s\n", "requests after it")
+	fmt.Fprintf(b, row, "", "at s", "version", "verdict", "took s", "ready s", "failed", "p99 ms", "max ms")
 	for _, u := range r.Upgrades {
 		verdict := string(u.Verdict)
 		if u.Verdict != u.Expected {
 			verdict += " !"
 		}
 		fmt.Fprintf(b, row, fmt.Sprint(u.Number), fmt.Sprintf("%.1f", u.AtSeconds), describe(u), verdict,
-			fmt.Sprintf("%.3f", u.DurationSeconds), fmt.Sprintf("%.3f", u.StartupSeconds), grouped(u.Failed),
+			fmt.Sprintf("%.3f", u.DurationSeconds), startup(u), grouped(u.Failed),
 			significant(u.After.P99MS), significant(u.After.MaxMS))
 	}
 	fmt.Fprintf(b, `
 Latency is counted from when a request was due; for slow requests and streams,
 from when it was sent. The unhealthy version answers its probe with 503 but
 serves its clients: requests in the hands of one that dies are lost with it.
-`)
+Clients and service shared this machine:
+%v
+`, r.Machine)
+}
+
+// startup is how long the version took to become ready, if it did.
+func startup(u Upgrade) string {
+	if u.StartupSeconds == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", u.StartupSeconds)
 }
 
 func (r Result) writeVerdict(b *strings.Builder) {
 	fmt.Fprintln(b)
 	if r.OK {
-		fmt.Fprintf(b, "OK: %s, 0 failed; %d upgrades committed, 1 aborted and 1 rolled back as they\nshould be; nothing left behind\n",
+		fmt.Fprintf(b, "OK: %s, 0 failed; %d upgrades committed, 1 aborted, 1 rolled back\n    as each version deserved; no process and no file left\n",
 			requests(r.Requests), r.Settings.Upgrades)
+		return
+	}
+	if r.Interrupted && len(r.LeftBehind) == 0 {
+		fmt.Fprintln(b, "interrupted: nothing was judged; everything has been stopped and removed")
 		return
 	}
 	for _, problem := range r.Problems {

@@ -108,27 +108,30 @@ func (e *RunningError) Error() string {
 // *RunningError. What a dead one left at the control socket's path is removed.
 // The lock is not inherited by programs that are started.
 func Open(place Place) (*Dir, error) {
+	var gone error
 	for range attempts {
 		d, err := open(place)
 		if errors.Is(err, errGone) || errors.Is(err, fs.ErrNotExist) {
+			gone = err
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
 		if err := d.clear(); err != nil {
-			return nil, errors.Join(err, d.Close())
+			d.lock.Close() // and nothing else: what is there is not ours
+			return nil, err
 		}
 		return d, nil
 	}
-	return nil, fmt.Errorf("cannot use run directory %s: it keeps vanishing while it is opened", place.Path)
+	return nil, gone
 }
 
 // errGone tells that the directory was removed between making and locking it.
-var errGone = errors.New("removed meanwhile")
+var errGone = errors.New("the run directory is removed again and again while it is opened")
 
 func open(place Place) (*Dir, error) {
-	made, err := makeAll(place.Path)
+	made, err := makeAll(place.Path, 0o700)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make run directory %s: %w", place.Path, err)
 	}
@@ -144,29 +147,23 @@ func open(place Place) (*Dir, error) {
 	return d, nil
 }
 
-// makeAll makes path and its parents and returns what it made.
-func makeAll(path string) (made []string, err error) {
-	mode := fs.FileMode(0o700)
-	for dir := path; ; dir, mode = filepath.Dir(dir), 0o755 {
-		err := os.Mkdir(dir, mode)
-		if err == nil {
-			made = append([]string{dir}, made...)
-			if dir == path {
-				return made, nil
-			}
-			rest, err := makeAll(path)
-			return append(made, rest...), err
+// makeAll makes path with that mode, and its parents with 0755, and returns
+// what it made, outermost first.
+func makeAll(path string, mode fs.FileMode) (made []string, err error) {
+	err = os.Mkdir(path, mode)
+	if parent := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) && parent != path {
+		if made, err = makeAll(parent, 0o755); err != nil {
+			return made, err
 		}
-		if errors.Is(err, fs.ErrExist) {
-			if dir == path {
-				return made, nil
-			}
-			return makeAll(path)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
+		err = os.Mkdir(path, mode)
 	}
+	if err == nil {
+		return append(made, path), nil
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return made, nil
+	}
+	return made, err
 }
 
 // own locks the directory and checks that nobody else can put files into it.
