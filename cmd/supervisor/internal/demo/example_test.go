@@ -22,8 +22,8 @@ func TestExampleAnswersWhatTheTrafficExpects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := run.Stop()
 	<-run.Done()
+	report := run.Stop()
 	for _, r := range report.Traffic {
 		if r.OK == 0 && r.Pattern == load.InFlight || r.Failed > 0 || r.OK != r.Generations["7"] {
 			t.Errorf("%s: %d answered, %d failed: %v, by generation %v", r.Name, r.OK, r.Failed, r.Failures, r.Generations)

@@ -68,18 +68,19 @@ func (r Result) WriteTable(w io.Writer) error {
 }
 
 func (r Result) writeTraffic(b *strings.Builder) {
-	const row = "%-15s %7s %6s%s %s\n"
+	const row = "%-15s%9s%7s%s%s"
 	after := "second after an upgrade"
 	if s := seconds(r.Settings.AfterUpgradeSeconds); s != time.Second {
 		after = fmt.Sprintf("%v after an upgrade", s)
 	}
-	fmt.Fprintf(b, "\n"+row, "", "", "", centred("ms, steady", 24), centred("ms, "+after, 24))
+	fmt.Fprintln(b)
+	writeRow(b, row, "", "", "", centred("ms, steady"), centred("ms, "+after))
 	columns := fmt.Sprintf("%6s%6s%6s%6s", "p50", "p99", "p99.9", "max")
-	fmt.Fprintf(b, row, "", "requests", "failed", columns, columns)
+	writeRow(b, row, "", "requests", "failed", columns, columns)
 	for _, t := range r.Traffic {
-		fmt.Fprintf(b, row, t.Name, grouped(t.Requests), grouped(t.Failed), latencies(t.Steady), latencies(t.AfterUpgrade))
+		writeRow(b, row, t.Name, grouped(t.Requests), grouped(t.Failed), latencies(t.Steady), latencies(t.AfterUpgrade))
 	}
-	fmt.Fprintf(b, "%-15s %7s %6s  by kind: %s\n", "all", grouped(r.Requests), grouped(r.Failed), byKind(r.FailedByKind))
+	writeRow(b, row, "all", grouped(r.Requests), grouped(r.Failed), "  by kind: ", byKind(r.FailedByKind))
 	for _, t := range r.Traffic {
 		for _, kind := range t.Failures {
 			for _, f := range kind.First {
@@ -90,15 +91,15 @@ func (r Result) writeTraffic(b *strings.Builder) {
 }
 
 func (r Result) writeUpgrades(b *strings.Builder) {
-	const row = "%3s %5s  %-20s %-11s %6s %7s %6s %6s %6s\n"
+	const row = "%3s %5s  %-20s %-11s %6s %7s %6s %6s %6s"
 	fmt.Fprintf(b, "\n%78s\n", "requests after it")
-	fmt.Fprintf(b, row, "", "at s", "version", "verdict", "took s", "ready s", "failed", "p99 ms", "max ms")
+	writeRow(b, row, "", "at s", "version", "verdict", "took s", "ready s", "failed", "p99 ms", "max ms")
 	for _, u := range r.Upgrades {
 		verdict := string(u.Verdict)
 		if u.Verdict != u.Expected {
 			verdict += " !"
 		}
-		fmt.Fprintf(b, row, fmt.Sprint(u.Number), fmt.Sprintf("%.1f", u.AtSeconds), describe(u), verdict,
+		writeRow(b, row, fmt.Sprint(u.Number), fmt.Sprintf("%.1f", u.AtSeconds), describe(u), verdict,
 			fmt.Sprintf("%.3f", u.DurationSeconds), startup(u), grouped(u.Failed),
 			significant(u.After.P99MS), significant(u.After.MaxMS))
 	}
@@ -122,8 +123,9 @@ func startup(u Upgrade) string {
 func (r Result) writeVerdict(b *strings.Builder) {
 	fmt.Fprintln(b)
 	if r.OK {
-		fmt.Fprintf(b, "OK: %s, 0 failed; %d upgrades committed, 1 aborted, 1 rolled back\n    as each version deserved; no process and no file left\n",
-			requests(r.Requests), r.Settings.Upgrades)
+		fmt.Fprintf(b, "OK: %s, 0 failed\n", requests(r.Requests))
+		fmt.Fprintf(b, "    %d of %d versions committed, 1 aborted, 1 rolled back, as each deserved\n", r.Settings.Upgrades, len(r.Upgrades))
+		fmt.Fprintf(b, "    no process and no file left behind\n")
 		return
 	}
 	if r.Interrupted && len(r.LeftBehind) == 0 {
@@ -157,7 +159,14 @@ func significant(ms float64) string {
 	return fmt.Sprintf("%.0f", ms)
 }
 
-func centred(text string, width int) string {
-	left := max(0, width-len(text)) / 2
+// centred puts text in the middle of the columns that latencies fills.
+func centred(text string) string {
+	const width = 24
+	left := max(0, width-len(text)+1) / 2
 	return fmt.Sprintf("%-*s", width, strings.Repeat(" ", left)+text)
+}
+
+// writeRow writes a line without blanks at its end.
+func writeRow(b *strings.Builder, format string, columns ...any) {
+	b.WriteString(strings.TrimRight(fmt.Sprintf(format, columns...), " ") + "\n")
 }
