@@ -49,15 +49,23 @@ var rooms = []room{
 		ours: []string{
 			"upgrade", "health", "fdpass", "internal/listen",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
-			"cmd/supervisor/internal/metrics", "cmd/supervisor/internal/rundir",
+			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/metrics", "cmd/supervisor/internal/rundir",
 		},
 		others: []string{sys, term, xsync, cobra},
 	},
 	{path: "cmd/supervisor/internal/config", ours: []string{"upgrade", "internal/listen"}, others: []string{toml, pflag}},
 	{path: "cmd/supervisor/internal/control", ours: []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/rundir"}},
+	{
+		path: "cmd/supervisor/internal/demo", // is a supervised service too
+		ours: []string{
+			"service", "upgrade", "internal/load", "internal/load/plot",
+			"cmd/supervisor/internal/control", "cmd/supervisor/internal/rundir",
+		},
+		others: []string{sys, term},
+	},
 	{path: "cmd/supervisor/internal/metrics", ours: []string{"upgrade"}, others: []string{prometheus}},
 	{path: "cmd/supervisor/internal/rundir", others: []string{sys}},
 
 	{path: "examples/python"}, // its test alone is written in Go
-	{path: "examples/misbehave", ours: []string{"fdpass"}, others: []string{sys}},
+	{path: "examples/misbehave", ours: []string{"service", "fdpass"}}, // lies on the channel
 }
