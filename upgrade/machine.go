@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // Machine decides every step of every upgrade. It is pure: it has no clock,
@@ -42,41 +41,6 @@ type Machine struct {
 	finished    bool
 
 	out []Action
-}
-
-// generation is one running instance of the service.
-type generation struct {
-	number   int
-	release  Release
-	ready    bool // has said so: it may hold connections
-	canPause bool
-	mute     bool // its channel is lost
-	command  TimerID
-	// Once it is draining:
-	timer      TimerID
-	terminated bool // was sent SIGTERM
-	drained    bool // has said that no connection is left
-	cut        int
-	waiter     *request // is answered when this generation has ended
-}
-
-// request is the upgrade under way.
-type request struct {
-	Requested
-	timer       TimerID
-	undo        uint64 // the rollback request that undoes this one; 0 if none
-	reason      string // why it is being undone
-	from, to    int
-	fromRelease *Release
-	toRelease   *Release
-}
-
-// restart takes the place of an active generation that ended: first a
-// back-off, then a generation that starts.
-type restart struct {
-	generation *generation // nil during the back-off
-	timer      TimerID
-	reason     string // why the active generation is down
 }
 
 // NewMachine returns a machine that keeps to p.
@@ -143,8 +107,6 @@ func (m *Machine) dispatch(e Event) {
 		m.exited(e)
 	}
 }
-
-// ---- requests
 
 func (m *Machine) boot(e Boot) {
 	if m.generations > 0 || m.stopping {
@@ -218,8 +180,6 @@ func (m *Machine) admitted(e Admitted) {
 	}
 }
 
-// ---- from the start of a candidate to the gate
-
 func (m *Machine) launchCandidate(r Release) {
 	m.candidate = m.newGeneration(r)
 	if m.request != nil {
@@ -281,8 +241,6 @@ func (m *Machine) gateOpened(e GateOpened) {
 	m.enter(PhaseCutOver, m.active.number, "cannot pause: both accept until the commit")
 	m.bake(m.candidate)
 }
-
-// ---- cut-over, bake, commit
 
 func (m *Machine) saidPaused(e SaidPaused) {
 	if m.phase != PhaseCutOver || !m.active.is(e.Generation) || e.ID != uint64(m.active.command) {
@@ -348,8 +306,6 @@ func (m *Machine) promoteNow(why string) {
 	}
 	m.commit(why + ", so it was promoted at once")
 }
-
-// ---- undoing
 
 // unfit handles everything that makes a generation unfit to go on.
 func (m *Machine) unfit(n int, what string) {
@@ -439,8 +395,6 @@ func (m *Machine) notResumed(why string) {
 	m.launchRestart()
 }
 
-// ---- losing generations
-
 func (m *Machine) channelLost(e ChannelLost) {
 	if g := m.find(e.Generation); g != nil {
 		g.mute = true
@@ -524,8 +478,6 @@ func (m *Machine) lostOther(e Exited) {
 	}
 }
 
-// ---- restarting a crashed active generation
-
 // backOff waits before the next attempt: longer with every failure.
 func (m *Machine) backOff(reason string) {
 	m.stopTimer(&m.stable)
@@ -578,8 +530,6 @@ func (m *Machine) cancelRestart() {
 	m.discard(m.restarting.generation)
 	m.restarting = nil
 }
-
-// ---- ending generations
 
 // discard ends a generation that is not wanted any more: gently if it may hold
 // connections.
@@ -677,8 +627,6 @@ func (m *Machine) finishIfEmpty() {
 	}
 }
 
-// ---- time
-
 func (m *Machine) timerFired(t TimerID) {
 	switch {
 	case t == 0:
@@ -761,8 +709,6 @@ func (m *Machine) drainTimeout(g *generation) {
 	m.terminate(g)
 }
 
-// ---- small parts
-
 // enter begins a phase.
 func (m *Machine) enter(p Phase, generation int, text string) {
 	m.phase = p
@@ -810,87 +756,4 @@ func (m *Machine) end(v Verdict, reason string) {
 		m.do(Reply{Request: undo, Kind: KindRollback, Verdict: Committed, From: r.to, FromRelease: r.toRelease, To: r.from, ToRelease: r.fromRelease,
 			Reason: fmt.Sprintf("%s %d was undone", r.Kind, r.Request)})
 	}
-}
-
-func (r *request) reply(v Verdict, reason string) Reply {
-	return Reply{Request: r.Request, Kind: r.Kind, Verdict: v, Reason: reason, Forced: r.Force,
-		From: r.from, To: r.to, FromRelease: r.fromRelease, ToRelease: r.toRelease}
-}
-
-func (m *Machine) newGeneration(r Release) *generation {
-	m.generations++
-	return &generation{number: m.generations, release: r}
-}
-
-func (m *Machine) find(n int) *generation {
-	all := slices.Concat([]*generation{m.active, m.candidate, m.paused}, m.draining, m.killed)
-	if m.restarting != nil {
-		all = append(all, m.restarting.generation)
-	}
-	if i := slices.IndexFunc(all, func(g *generation) bool { return g.is(n) }); i >= 0 {
-		return all[i]
-	}
-	return nil
-}
-
-// role names the slot that holds generation n; "" if none does.
-func (m *Machine) role(n int) Role {
-	holds := func(g *generation) bool { return g.is(n) }
-	switch {
-	case m.active.is(n):
-		return RoleActive
-	case m.candidate.is(n):
-		return RoleCandidate
-	case m.paused.is(n):
-		return RolePaused
-	case m.restarting.is(n):
-		return RoleRestarting
-	case slices.ContainsFunc(m.draining, holds):
-		return RoleDraining
-	case slices.ContainsFunc(m.killed, holds):
-		return RoleKilled
-	}
-	return ""
-}
-
-func (g *generation) is(n int) bool { return g != nil && g.number == n }
-
-func (r *restart) is(n int) bool { return r != nil && r.generation.is(n) }
-
-func (m *Machine) do(a Action) { m.out = append(m.out, a) }
-
-func (m *Machine) nextSerial() TimerID {
-	m.serial++
-	return m.serial
-}
-
-func (m *Machine) setTimer(d time.Duration) TimerID {
-	t := m.nextSerial()
-	m.do(SetTimer{Timer: t, After: d})
-	return t
-}
-
-func (m *Machine) stopTimer(t *TimerID) {
-	if *t != 0 {
-		m.do(StopTimer{*t})
-		*t = 0
-	}
-}
-
-func (m *Machine) setDeadline(d time.Duration) {
-	m.stopDeadline()
-	m.deadline = m.setTimer(d)
-}
-
-func (m *Machine) stopDeadline() { m.stopTimer(&m.deadline) }
-
-func numbers(slots ...[]*generation) string {
-	text := ""
-	for _, g := range slices.Concat(slots...) {
-		if text != "" {
-			text += ", "
-		}
-		text += fmt.Sprint(g.number)
-	}
-	return text
 }

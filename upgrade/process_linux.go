@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -69,13 +68,17 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 	if cfg.Close == nil {
 		cfg.Close = func() {}
 	}
-	l := &launcher{cfg: cfg}
+	l := &launcher{cfg: cfg, index: make(map[string]int, len(cfg.Listeners))}
+	for i, listener := range cfg.Listeners {
+		l.index[listener.Name] = i
+	}
 	l.listeners.users = 1
 	return l
 }
 
 type launcher struct {
 	cfg       LauncherConfig
+	index     map[string]int // of the listeners by name
 	listeners struct {
 		sync.Mutex
 		users int // handoffs under way, and one until CloseListeners
@@ -108,6 +111,7 @@ func (l *launcher) Launch(n int, r Release, readyTimeout time.Duration, deliver 
 		tail:  newTail(l.cfg.Stderr),
 		out:   make(chan fdpass.Message, 16),
 		ended: make(chan struct{}),
+		stats: make([]ListenerStats, len(l.cfg.Listeners)),
 	}
 	go p.run() // its end is its Exited, which the supervisor waits for
 	return p
@@ -127,9 +131,10 @@ type process struct {
 	losing       sync.Once           // the channel is lost once
 
 	mu       sync.Mutex
-	snapshot Snapshot
-	signal   syscall.Signal // wanted before the process was there
-	alive    bool           // started and not reaped: the pid is ours
+	snapshot Snapshot        // but for its Listeners, which are in stats
+	stats    []ListenerStats // in the order of the listeners; no name: not reported yet
+	signal   syscall.Signal  // wanted before the process was there
+	alive    bool            // started and not reaped: the pid is ours
 }
 
 // run is the whole life of the process.
@@ -328,14 +333,16 @@ func (p *process) heard(m fdpass.Message) error {
 	return nil
 }
 
+// setStats keeps the figures of the listeners that m names; a child with very
+// many of them tells in several messages.
 func (p *process) setStats(m fdpass.Stats) {
-	stats := make([]ListenerStats, len(m.Listeners))
-	for i, l := range m.Listeners {
-		stats[i] = ListenerStats{Name: l.Name, Accepted: l.Accepted, Active: l.Active, OldestSeconds: float64(l.OldestMS) / 1000}
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.snapshot.Listeners = stats
+	for _, l := range m.Listeners {
+		if i, ok := p.launcher.index[l.Name]; ok { // a child may make names up
+			p.stats[i] = ListenerStats{Name: l.Name, Accepted: l.Accepted, Active: l.Active, OldestSeconds: float64(l.OldestMS) / 1000}
+		}
+	}
 }
 
 // lost reports, once, a channel that is of no more use.
@@ -411,50 +418,16 @@ func (p *process) kill(sig syscall.Signal, sign int) {
 func (p *process) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.snapshot
+	s := p.snapshot
+	for _, stats := range p.stats {
+		if stats.Name != "" {
+			s.Listeners = append(s.Listeners, stats)
+		}
+	}
+	return s
 }
 
 func (p *process) Output() []string { return p.tail.lines() }
-
-// ---- the probe socket
-
-func (p *process) probePath() string {
-	return filepath.Join(p.launcher.cfg.RunDir, fmt.Sprintf("generation-%d.sock", p.number))
-}
-
-// openProbe makes the generation's private listening socket; -1 without RunDir.
-func (p *process) openProbe() (int, error) {
-	if p.launcher.cfg.RunDir == "" {
-		return -1, nil
-	}
-	path := p.probePath()
-	_ = os.Remove(path) // of a supervisor that was killed: the numbers start anew
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1, fmt.Errorf("probe socket: %w", err)
-	}
-	// The mode of the descriptor becomes that of the file (unix(7)).
-	err = errors.Join(unix.Fchmod(fd, 0o600), unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 16))
-	if err != nil {
-		closeFD(fd)
-		return -1, fmt.Errorf("probe socket %s: %w", path, err)
-	}
-	return fd, nil
-}
-
-func (p *process) removeProbe() {
-	if p.launcher.cfg.RunDir != "" {
-		_ = os.Remove(p.probePath())
-	}
-}
-
-func closeFD(fds ...int) {
-	for _, fd := range fds {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
-	}
-}
 
 // CleanEnv returns env without the variables that tell a process of
 // descriptors or of a service manager that are meant for its parent.
