@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"example.com/supervisor/upgrade"
@@ -66,12 +67,25 @@ func (c *statusCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(c.restarts, prometheus.CounterValue, float64(status.Restarts))
 	for _, g := range status.Generations {
 		number := strconv.Itoa(g.Generation)
-		for _, l := range g.Listeners {
+		for _, l := range known(g.Listeners, status.Listeners) {
 			gauge(c.connections, float64(l.Active), number, l.Name)
 			gauge(c.oldest, l.OldestSeconds, number, l.Name)
 			out <- prometheus.MustNewConstMetric(c.accepted, prometheus.CounterValue, float64(l.Accepted), number, l.Name)
 		}
 	}
+}
+
+// known returns the statistics of listeners that there are, once each: what a
+// generation reports of others is its own affair.
+func known(stats []upgrade.ListenerStats, listeners []upgrade.ListenerStatus) []upgrade.ListenerStats {
+	var all []upgrade.ListenerStats
+	for _, l := range listeners {
+		i := slices.IndexFunc(stats, func(s upgrade.ListenerStats) bool { return s.Name == l.Name })
+		if i >= 0 {
+			all = append(all, stats[i])
+		}
+	}
+	return all
 }
 
 // count counts generations by role, each role being there, and finds the
