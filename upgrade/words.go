@@ -5,7 +5,7 @@ package upgrade
 type Phase string
 
 const (
-	PhaseIdle      Phase = "idle"
+	PhaseIdle      Phase = "idle"      // no upgrade runs
 	PhaseAdmission Phase = "admission" // may the upgrade start at all?
 	PhaseStart     Phase = "start"     // the candidate starts, receives the listeners and says ready
 	PhaseReady     Phase = "ready"     // the candidate is probed
