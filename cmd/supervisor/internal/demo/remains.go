@@ -71,6 +71,7 @@ func killed(pids []int) []string {
 		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		names = append(names, fmt.Sprintf("process %d (%s)", pid, bytes.TrimSpace(bytes.ReplaceAll(command, []byte{0}, []byte{' '}))))
 		_ = p.Kill() // it may have ended
+		_ = p.Release()
 	}
 	return names
 }

@@ -178,7 +178,7 @@ func (i *infection) follow(ctx context.Context, s *supervisor, step upgrade.Step
 		i.victim, i.failed = s.process(ctx, i.candidate)
 	case upgrade.PhaseCutOver:
 		if i.victim != nil {
-			i.failed = errors.Join(i.failed, i.victim.Signal(sicken))
+			i.failed = errors.Join(i.failed, i.victim.Signal(sicken), i.victim.Release())
 			i.victim = nil
 		}
 	}

@@ -69,9 +69,9 @@ func (r Result) WriteTable(w io.Writer) error {
 
 func (r Result) writeTraffic(b *strings.Builder) {
 	const row = "%-15s%9s%7s%s%s"
-	after := "second after an upgrade"
+	after := "second after upgrade"
 	if s := seconds(r.Settings.AfterUpgradeSeconds); s != time.Second {
-		after = fmt.Sprintf("%v after an upgrade", s)
+		after = fmt.Sprintf("%v after upgrade", s)
 	}
 	fmt.Fprintln(b)
 	writeRow(b, row, "", "", "", centred("ms, steady"), centred("ms, "+after))
