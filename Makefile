@@ -16,6 +16,8 @@ help: ## list these commands
 
 test: ## all tests, with the race detector
 	go test -race ./...
+	@# Under the race detector this one visits a part of the states only.
+	go test -run TestEveryReachableStateIsSafeAndLive ./upgrade
 
 race: ## all tests COUNT times (5) in random order, to find what happens rarely
 	go test -race -shuffle=on -count=$(COUNT) ./...
