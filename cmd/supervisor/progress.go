@@ -103,15 +103,21 @@ func (p *progress) renew() {
 		case <-p.stop:
 			return
 		case now := <-ticker.C:
-			p.mu.Lock()
-			if p.last != nil {
-				elapsed := p.last.ElapsedSeconds + now.Sub(p.since).Seconds()
-				live := fmt.Sprintf("%8.1f s  %s ...", elapsed, p.last.Phase)
-				fmt.Fprint(p.out, "\r\x1b[K", cutTo(live, p.width()-1))
-			}
-			p.mu.Unlock()
+			p.live(now)
 		}
 	}
+}
+
+// live writes the live line as of now.
+func (p *progress) live(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last == nil {
+		return
+	}
+	elapsed := p.last.ElapsedSeconds + now.Sub(p.since).Seconds()
+	p.erase()
+	fmt.Fprint(p.out, cutTo(fmt.Sprintf("%10.1f s  %s ...", elapsed, p.last.Phase), p.width()-1))
 }
 
 // erase removes the live line, if there is one.

@@ -50,7 +50,7 @@ func printStatus(out io.Writer, s upgrade.Status, now time.Time) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "service %s, pid %d, up %s, %s\n", s.Service, s.PID, age(now, s.Started), activity(s))
 	if s.Restart != nil {
-		fmt.Fprintf(&text, "restart %s\n", restartInWords(*s.Restart, now))
+		fmt.Fprintf(&text, "down: %s\n", restartInWords(*s.Restart, now))
 	}
 	if s.Previous != nil {
 		fmt.Fprintf(&text, "rollback would start %s\n", releaseInWords(*s.Previous))
@@ -75,19 +75,19 @@ func activity(s upgrade.Status) string {
 }
 
 func restartInWords(r upgrade.RestartStatus, now time.Time) string {
-	next := "starts now"
+	next := "starts again now"
 	if wait := r.Next.Sub(now); wait > 0 {
-		next = "is tried again in " + shortly(wait)
+		next = "starts again in " + shortly(wait)
 	}
 	return fmt.Sprintf("%s; failure %d in a row, %s", r.Reason, r.Failures, next)
 }
 
 func generationRows(s upgrade.Status, now time.Time) [][]string {
-	rows := [][]string{{"GENERATION", "ROLE", "PID", "UP", "OPEN", "ACCEPTED", "RELEASE", "NOTE"}}
+	rows := [][]string{{"GENERATION", "ROLE", "PID", "UP", "OPEN", "ACCEPTED", "NOTE", "RELEASE"}}
 	for _, g := range s.Generations {
 		rows = append(rows, []string{
 			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(g.PID), age(now, g.Started),
-			fmt.Sprint(g.Active), fmt.Sprint(g.Accepted), releaseInWords(g.Release), generationNote(g, now),
+			fmt.Sprint(g.Active), fmt.Sprint(g.Accepted), generationNote(g, now), releaseInWords(g.Release),
 		})
 	}
 	return rows
@@ -109,7 +109,7 @@ func releaseInWords(r upgrade.Release) string {
 func generationNote(g upgrade.GenerationStatus, now time.Time) string {
 	switch {
 	case g.DrainDeadline != nil:
-		note := fmt.Sprintf("%d connections left", g.Active)
+		note := connections(g.Active) + " left"
 		for _, l := range g.Listeners {
 			if l.OldestSeconds > 0 && l.Active > 0 {
 				note += fmt.Sprintf(", oldest on %s %s", l.Name, shortly(time.Duration(l.OldestSeconds*float64(time.Second))))
@@ -122,7 +122,14 @@ func generationNote(g upgrade.GenerationStatus, now time.Time) string {
 	case g.Ready == nil:
 		return "not ready yet"
 	}
-	return ""
+	return "-"
+}
+
+func connections(n int64) string {
+	if n == 1 {
+		return "1 connection"
+	}
+	return fmt.Sprintf("%d connections", n)
 }
 
 func listenerRows(s upgrade.Status) [][]string {
@@ -164,10 +171,6 @@ func table(out io.Writer, rows [][]string) {
 	fmt.Fprintln(out)
 	aligned := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		// Empty cells at the end would leave blanks behind the line.
-		for len(row) > 0 && row[len(row)-1] == "" {
-			row = row[:len(row)-1]
-		}
 		fmt.Fprintln(aligned, strings.Join(row, "\t"))
 	}
 	_ = aligned.Flush() // a strings.Builder takes all

@@ -207,7 +207,7 @@ func drainInWords(r upgrade.Report) string {
 	text := fmt.Sprintf("\ngeneration %d has ended", r.From)
 	switch {
 	case r.Cut > 0:
-		text += fmt.Sprintf("; %d connections were cut at its drain deadline", r.Cut)
+		text += fmt.Sprintf("; its drain deadline cut %s", connections(int64(r.Cut)))
 	case r.CutUnknown:
 		text += "; connections may have been cut, it could not tell"
 	}
