@@ -14,7 +14,6 @@ func (r Result) WritePlot(w io.Writer) error {
 		return errors.New("no traffic was sent: nothing to draw")
 	}
 	return plot.SVG(w, *r.report, plot.Options{
-		Title: fmt.Sprintf("%d upgrades, one of them aborted and one rolled back: %s, %d failed",
-			len(r.Upgrades), requests(r.Requests), r.Failed),
+		Title: fmt.Sprintf("supervisor demo: %d upgrades of a service under load", len(r.Upgrades)),
 	})
 }

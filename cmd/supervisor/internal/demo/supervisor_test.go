@@ -82,3 +82,30 @@ func TestRunDirMustBeShort(t *testing.T) {
 		t.Errorf("the directory is %s", dir)
 	}
 }
+
+func TestRunWithoutASupervisorIsNotOK(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.Executable = "/bin/false"
+	r := Run(t.Context(), nil, c)
+	if r.OK || len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "cannot start the service: the supervisor ended by itself: exit status 1") {
+		t.Errorf("problems are %q", r.Problems)
+	}
+}
+
+func TestInterruptedRunEndsInAHurry(t *testing.T) {
+	t.Parallel()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Default()
+	c.Executable = executable // is stuck
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	hurry := make(chan struct{})
+	close(hurry)
+	if r := Run(ctx, hurry, c); r.OK || !r.Interrupted || len(r.LeftBehind) > 0 {
+		t.Errorf("result is %+v", r)
+	}
+}

@@ -1,0 +1,26 @@
+package demo
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"example.com/supervisor/internal/load"
+)
+
+func TestEveryFieldOfTheResultIsDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../../docs/demo.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []any{Result{}, Machine{}, Settings{}, Traffic{}, Upgrade{}, load.Latency{}} {
+		for field := range reflect.TypeOf(v).Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if name != "" && !strings.Contains(string(text), "`"+name+"`") {
+				t.Errorf("docs/demo.md does not tell of %T.%s, %s", v, field.Name, name)
+			}
+		}
+	}
+}
