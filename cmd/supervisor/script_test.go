@@ -31,6 +31,7 @@ const patience = 20 * time.Second
 // its own in which its services are found by name.
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	examples := buildExamples(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -39,6 +40,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_RUNTIME_DIR", filepath.Join(e.WorkDir, "xdg"))
 			e.Setenv("RUNTIME_DIRECTORY", "")
+			e.Setenv("EXAMPLES", examples)
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Values[processes{}] = map[string]*exec.Cmd{}
 			return os.Mkdir(filepath.Join(e.WorkDir, "xdg"), 0o700)
@@ -55,6 +57,19 @@ func TestScripts(t *testing.T) {
 			"expand": expand,
 		},
 	})
+}
+
+// buildExamples builds the example services for the scripts.
+func buildExamples(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"misbehave"} {
+		build := exec.Command("go", "build", "-o", dir, "example.com/supervisor/examples/"+name)
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("cannot build examples/%s: %v\n%s", name, err, out)
+		}
+	}
+	return dir
 }
 
 // processes is the key of a script's own background processes, by name.

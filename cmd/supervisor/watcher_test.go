@@ -18,6 +18,7 @@ import (
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
+	"golang.org/x/sys/unix"
 )
 
 func watch(t *testing.T, change func(*config.Config), listeners ...fdpass.Listener) *watcher {
@@ -144,8 +145,20 @@ func TestAdmissionAuditsTheListeners(t *testing.T) {
 	if err := w.Admit(t.Context(), upgrade.Release{}); err != nil {
 		t.Error(err)
 	}
-	socket.Close()
-	if err := w.Admit(t.Context(), upgrade.Release{}); err == nil || !strings.HasPrefix(err.Error(), "listener http: ") {
+	if err := unix.SetNonblock(socket.FD, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Admit(t.Context(), upgrade.Release{}); err != nil {
+		t.Error(err)
+	}
+	if flags, err := unix.FcntlInt(uintptr(socket.FD), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("flags %#x, %v: it is still blocking", flags, err)
+	}
+	if err := unix.Shutdown(socket.FD, unix.SHUT_RD); err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if err := w.Admit(t.Context(), upgrade.Release{}); err == nil || !strings.Contains(err.Error(), `listener "http"`) {
 		t.Errorf("error %v, want that the listener is gone", err)
 	}
 }
