@@ -23,7 +23,7 @@ func TestOpenEveryNetwork(t *testing.T) {
 	for i, url := range []string{
 		"tcp://127.0.0.1:0", "tcp4://127.0.0.1:0", "tcp6://[::1]:0", "udp://127.0.0.1:0", "udp4://127.0.0.1:0", "udp6://[::1]:0",
 		"unix://" + dir + "/s", "unixpacket://" + dir + "/p", "unixgram://" + dir + "/g",
-		"unix://@supervisor-test-" + filepath.Base(dir), "tcp://localhost:0",
+		fmt.Sprintf("unix://@supervisor-test-%d-all", os.Getpid()), "tcp://localhost:0",
 	} {
 		s := mustOpen(t, fmt.Sprintf("l%d=%s", i, url))
 		flags, err := unix.FcntlInt(uintptr(s.FD), unix.F_GETFL, 0)
@@ -173,7 +173,7 @@ func TestOpenExplainsErrors(t *testing.T) {
 	t.Parallel()
 	tcp := mustOpen(t, "a=tcp://127.0.0.1:0")
 	udp := mustOpen(t, "a=udp://127.0.0.1:0")
-	abstract := mustOpen(t, "a=unix://@supervisor-test-"+filepath.Base(t.TempDir())+"-errors")
+	abstract := mustOpen(t, fmt.Sprintf("a=unix://@supervisor-test-%d-errors", os.Getpid()))
 	for _, row := range []struct {
 		spec  Spec
 		is    error

@@ -128,28 +128,42 @@ func (l *loop) newConnections(ctx context.Context, group *sync.WaitGroup) func(d
 // once would make spin otherwise.
 const afterFailure = 50 * time.Millisecond
 
-// keepInFlight makes one request after the other until stopping.
+// keepInFlight makes one request after the other until stopping, and at least
+// one.
 func (l *loop) keepInFlight(ctx context.Context, stopping <-chan struct{}) {
 	for {
-		select {
-		case <-stopping:
-			return
-		default:
-		}
 		begin := time.Now()
-		number, ok := l.admit(begin)
-		if ok {
+		var pause time.Duration
+		if number, ok := l.admit(begin); ok {
 			r := l.alone(ctx, number)
 			l.settle(ctx, begin, r)
-			ok = r.err == nil
-		}
-		if !ok {
-			select {
-			case <-stopping:
-				return
-			case <-time.After(afterFailure):
+			if r.err != nil {
+				pause = afterFailure
 			}
+		} else {
+			pause = afterFailure
 		}
+		if stopped(stopping, pause) {
+			return
+		}
+	}
+}
+
+// stopped waits for d and reports whether stopping was closed.
+func stopped(stopping <-chan struct{}, d time.Duration) bool {
+	if d == 0 {
+		select {
+		case <-stopping:
+			return true
+		default:
+			return false
+		}
+	}
+	select {
+	case <-stopping:
+		return true
+	case <-time.After(d):
+		return false
 	}
 }
 

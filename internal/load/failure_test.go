@@ -2,12 +2,15 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -156,21 +159,22 @@ func TestOverloadIsCounted(t *testing.T) {
 func TestKeepAliveNoticesWhatHappensBetweenRequests(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
+		answer     string
 		then       fault
 		kind       FailureKind // of every second request; empty: none fails
 		idleCloses bool
 		words      string
 	}{
-		"closed":   {finish, "", true, ""},
-		"reset":    {reset, Reset, false, "between two requests"},
-		"unasked":  {func(s *faultServer, c *net.TCPConn, _ *bufio.Reader) { c.Write([]byte("!")); <-s.done }, Body, false, "before it was asked"},
-		"too late": {func(s *faultServer, _ *net.TCPConn, r *bufio.Reader) { s.readRequest(r) }, EOF, false, "0 bytes of the answer to request 2"},
+		"closed":   {okAnswer, finish, "", true, ""},
+		"reset":    {okAnswer, reset, Reset, false, "between two requests"},
+		"unasked":  {okAnswer + "!", hang, Body, false, "before it was asked"},
+		"too late": {okAnswer, func(s *faultServer, _ *net.TCPConn, r *bufio.Reader) { s.readRequest(r) }, EOF, false, "0 bytes of the answer to request 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newFaultServer(t, answerWith(okAnswer, row.then))
-			r := run(t, Config{Target: s.url, Duration: 400 * time.Millisecond, Traffic: []Traffic{
-				{Pattern: KeepAlive, Rate: 20, Clients: 1, PayloadBytes: 1},
+			s := newFaultServer(t, answerWith(row.answer, row.then))
+			r := run(t, Config{Target: s.url, Duration: 800 * time.Millisecond, Traffic: []Traffic{
+				{Pattern: KeepAlive, Rate: 10, Clients: 1, PayloadBytes: 1},
 			}})
 			l := r.Traffic[0]
 			if row.kind == "" && (l.Failed > 0 || l.Connections != 8) || row.kind != "" && r.FailedByKind[row.kind] != 4 {
@@ -186,6 +190,62 @@ func TestKeepAliveNoticesWhatHappensBetweenRequests(t *testing.T) {
 				t.Errorf("%d requests arrived of %d: one was sent twice", n, l.Requests)
 			}
 		})
+	}
+}
+
+func TestIdleSeesWithoutWaiting(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		does func(c *net.TCPConn)
+		want error
+	}{
+		"closed": {func(c *net.TCPConn) {}, io.EOF},
+		"reset":  {func(c *net.TCPConn) { c.SetLinger(0) }, syscall.ECONNRESET},
+		"speaks": {func(c *net.TCPConn) { io.WriteString(c, "!") }, errUnasked},
+	} {
+		act := make(chan struct{})
+		s := newFaultServer(t, func(s *faultServer, c *net.TCPConn, _ *bufio.Reader) {
+			<-act
+			row.does(c)
+			if errors.Is(row.want, errUnasked) {
+				<-s.done
+			}
+		})
+		to, err := parseTarget(s.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := newDialer(to, 1).dial(t.Context(), time.Now().Add(10*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.idle(); err != nil {
+			t.Errorf("%s: %v before anything happened", name, err)
+		}
+		close(act)
+		for err == nil {
+			runtime.Gosched()
+			err = c.idle()
+		}
+		if !errors.Is(err, row.want) {
+			t.Errorf("%s: %v, want %v", name, err, row.want)
+		}
+		c.Close()
+	}
+}
+
+func TestPayloadsDiffer(t *testing.T) {
+	t.Parallel()
+	for _, length := range []int{3, 12, 100} {
+		s := newScript(Traffic{PayloadBytes: length, Raw: true}, "", "")
+		seen := map[string]bool{}
+		for number := range uint64(1000) {
+			request, payload := s.write(nil, number)
+			if len(payload) != length || !bytes.HasSuffix(request, payload) || seen[string(payload)] {
+				t.Fatalf("request %d has payload %q, as another one", number, payload)
+			}
+			seen[string(payload)] = true
+		}
 	}
 }
 

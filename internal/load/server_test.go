@@ -121,7 +121,21 @@ func run(t *testing.T, c Config) Report {
 	<-r.Done()
 	report := r.Stop()
 	checkSums(t, report)
+	checkClosed(t, r)
 	return report
+}
+
+// checkClosed checks that every connection was closed by its user, and not
+// left for the end of the run.
+func checkClosed(t *testing.T, r *Run) {
+	t.Helper()
+	for _, l := range r.loops {
+		for i := range l.dialer.live {
+			if n := len(l.dialer.live[i].open); n > 0 {
+				t.Errorf("%s: %d connections were not closed", l.Name, n)
+			}
+		}
+	}
 }
 
 func checkSums(t *testing.T, r Report) {
