@@ -198,7 +198,7 @@ func (s *Service) sweep(now, began, deadline time.Time) int {
 		e.tend(&view)
 	}
 	for _, h := range s.https {
-		h.afterSweep()
+		h.afterSweep(&view)
 	}
 	return view.open
 }

@@ -37,7 +37,7 @@ type goAway struct {
 	http2 atomic.Bool
 
 	mu      sync.Mutex
-	w       io.Writer // of the last write; nil before the first one
+	w       io.Writer // the connection; nil before the first write
 	header  [frameHeader]byte
 	have    int // bytes of header seen
 	payload int // bytes of the frame's payload still to come
@@ -48,19 +48,17 @@ func (g *goAway) write(w io.Writer, b []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.w == nil && len(b) > 0 {
+		g.w = w
 		// The length of a SETTINGS frame is far below 65536; HTTP/1 begins
 		// with a letter.
 		g.http2.Store(b[0] == 0)
 	}
 	n, err := w.Write(b)
-	if !g.http2.Load() {
-		g.w = w
-		return n, err
-	}
-	g.follow(b[:n])
-	g.w = w
-	if err == nil {
-		g.flush()
+	if g.http2.Load() {
+		g.follow(b[:n])
+		if err == nil {
+			g.flush()
+		}
 	}
 	return n, err
 }
@@ -86,7 +84,8 @@ func (g *goAway) follow(b []byte) {
 
 // flush writes GOAWAY once, if it was asked for and this is a place for it.
 func (g *goAway) flush() {
-	if g.asked.Load() && g.told.Load() == 0 && g.w != nil && g.http2.Load() && g.have == 0 && g.payload == 0 {
+	between := g.http2.Load() && g.have == 0 && g.payload == 0
+	if between && g.asked.Load() && g.told.Load() == 0 {
 		g.told.Store(time.Now().UnixNano())
 		// An error shows in the next write of the server.
 		_, _ = g.w.Write(goAwayFrame())

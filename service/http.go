@@ -70,6 +70,7 @@ type httpServer struct {
 	observe  func(net.Conn, http.ConnState) // the program's, or nil
 	http2    *tlsHTTP2                      // nil if srv does not speak it, or has its own
 	draining atomic.Bool                    // set when the intake has stopped
+	serving  atomic.Int64                   // connections that srv has a goroutine for
 	open     int                            // of the sweep: connections that are not hijacked
 	shutdown sync.Once
 }
@@ -103,31 +104,32 @@ func (h *httpServer) connState(c net.Conn, state http.ConnState) {
 	if t := trackedOf(c); t != nil {
 		t.note(c, state)
 	}
+	if state == http.StateNew {
+		h.serving.Add(1)
+	}
 	if h.observe != nil {
 		h.observe(c, state)
 	}
+	if state == http.StateClosed || state == http.StateHijacked {
+		h.serving.Add(-1)
+	}
 }
 
-// ServeHTTP calls the program's handler. The farewell is said again after it
-// for a drain that began meanwhile; that has an effect if the header is not
-// written yet.
+// ServeHTTP calls the program's handler. HTTP/2 connections are told to go in
+// their own way: a "Connection: close" makes net/http send a GOAWAY that names a
+// last stream, and what crosses that is lost.
 func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.sayFarewell(w, r)
 	handler := h.handler
 	if handler == nil {
 		handler = http.DefaultServeMux
 	}
-	handler.ServeHTTP(w, r)
-	h.sayFarewell(w, r)
-}
-
-// sayFarewell leaves a request for another protocol alone, whose response has a
-// Connection header of its own, and HTTP/2: net/http would make a GOAWAY of it
-// that names a last stream, and lose what crosses it.
-func (h *httpServer) sayFarewell(w http.ResponseWriter, r *http.Request) {
-	if h.draining.Load() && r.ProtoMajor == 1 && r.Header.Get("Upgrade") == "" {
-		w.Header().Set("Connection", "close")
+	if r.ProtoMajor != 1 {
+		handler.ServeHTTP(w, r)
+		return
 	}
+	f := &farewell{ResponseWriter: w, server: h}
+	handler.ServeHTTP(f, r)
+	f.say() // net/http writes the header of a response that is empty
 }
 
 func (h *httpServer) drain() { h.draining.Store(true) }
@@ -155,9 +157,12 @@ func (h *httpServer) tend(conns []*tracked, s *sweep) {
 }
 
 // afterSweep shuts srv down once only hijacked connections are left: there is
-// nothing left to lose, and its hooks hear of the end.
-func (h *httpServer) afterSweep() {
-	if h.open == 0 {
+// nothing left to lose, and its hooks hear of the end. The drain goes on until
+// the program has been told of the end of every connection.
+func (h *httpServer) afterSweep(s *sweep) {
+	if h.open == 0 && h.serving.Load() > 0 {
+		s.open++
+	} else if h.open == 0 {
 		h.shutdown.Do(func() { _ = h.srv.Shutdown(context.Background()) })
 	}
 }

@@ -176,6 +176,7 @@ func serveHTTPWith(make func() *http.Server) func(*Service) error {
 // TestHandoverLosesNoRequest hands one listener from generation to generation
 // while clients post as fast as they can.
 func TestHandoverLosesNoRequest(t *testing.T) {
+	t.Parallel()
 	cert := testCertificate(t)
 	plain := func(h http.Handler) *http.Server { return &http.Server{Handler: h} }
 	secure := func(h http.Handler) *http.Server {
@@ -205,6 +206,7 @@ func TestHandoverLosesNoRequest(t *testing.T) {
 		{"HTTP2 without TLS many streams", "http", clear, shared(http2Clear), true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			f := supervise(t, tcpPort("http"))
 			url := test.scheme + "://" + f.addr().String() + "/echo"
 			count, stop := load(8, func() poster { return poster{test.client(), url, test.again} })

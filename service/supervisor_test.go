@@ -139,6 +139,9 @@ func (f *fakeSupervisor) join(cfg Config) *fakeChild {
 	}()
 	w := fdpass.Welcome{Service: "test", Generation: f.generation, StatsMS: f.stats.Milliseconds()}
 	hello, offerErr := fdpass.Offer(parent, w, f.probe, f.listeners)
+	if offerErr != nil {
+		parent.Close()
+	}
 	if err := errors.Join(<-joined, offerErr); err != nil {
 		f.t.Fatal(err)
 	}
@@ -261,4 +264,20 @@ func mustReadAll(t *testing.T, r io.Reader) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+func expectReady(c *fakeChild) {
+	c.t.Helper()
+	expect[fdpass.Ready](c)
+}
+
+// receiveStats receives statistics until done.
+func receiveStats(c *fakeChild, done func() bool) {
+	c.t.Helper()
+	for !done() {
+		m := expect[fdpass.Stats](c)
+		for _, l := range m.Listeners {
+			c.stats[l.Name] = l
+		}
+	}
 }
