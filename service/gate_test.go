@@ -179,6 +179,7 @@ func TestGateIsQuietOnlyWhenEmpty(t *testing.T) {
 	for range 2000 {
 		<-g.pause()
 		shut.Lock()
+		//lint:ignore SA2001 the calls inside look whether it is held
 		shut.Unlock()
 		g.resume()
 	}
