@@ -71,5 +71,7 @@ var rooms = []room{
 	{path: "cmd/supervisor/internal/rundir", others: []string{sys}},
 
 	{path: "examples/python"}, // its test alone is written in Go
+	{path: "examples/echo", ours: []string{"service"}},
+	{path: "examples/http", ours: []string{"service"}},
 	{path: "examples/misbehave", ours: []string{"service", "fdpass"}}, // lies on the channel
 }
