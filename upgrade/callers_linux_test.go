@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/supervisor/fdpass"
+	"example.com/supervisor/health"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 )
@@ -215,4 +216,22 @@ func TestThousandListeners(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+}
+
+// TestProbeThatTakesTooLongSaysWhatItSaw: the reason is what the probe saw
+// last, not only that the time was up.
+func TestProbeThatTakesTooLongSaysWhatItSaw(t *testing.T) {
+	t.Parallel()
+	p := quick()
+	p.ReadyTimeout = 500 * time.Millisecond
+	r := startWatched(t, p, patientProber{})
+	r.wants(r.upgrade("-unhealthy"), upgrade.Aborted, "503")
+	r.stop()
+}
+
+// patientProber probes for as long as it is let.
+type patientProber struct{ prober }
+
+func (p patientProber) Ready(ctx context.Context, t upgrade.Target) error {
+	return health.Poll(ctx, p.probe(t), 10*time.Millisecond)
 }

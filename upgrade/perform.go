@@ -58,7 +58,7 @@ func (s *Supervisor) performOn(a Action) {
 	case Kill:
 		s.generations[a.Generation].process.Kill()
 	case ProbeReady:
-		s.observe(a.Generation, s.cfg.Watcher.Ready, ProbePassed{a.Generation}, func(why string) Event { return ProbeFailed{a.Generation, why} })
+		s.observe(a.Generation, s.inTime(a.Generation, s.cfg.Watcher.Ready), ProbePassed{a.Generation}, func(why string) Event { return ProbeFailed{a.Generation, why} })
 	case OpenGate:
 		s.observe(a.Generation, s.cfg.Watcher.Gate, GateOpened{a.Generation, "the gate is open"}, func(why string) Event { return GateShut{a.Generation, why} })
 	case WatchBake:
@@ -117,6 +117,19 @@ func (s *Supervisor) fromProcess(e Event) {
 		}
 		s.step(e)
 	})
+}
+
+// inTime gives the look at a generation that is to become ready a little less
+// time than the machine does, so that it is the look that ends first and says
+// what it saw.
+func (s *Supervisor) inTime(n int, look func(context.Context, Target) error) func(context.Context, Target) error {
+	limit := s.machine.policy.ReadyTimeout
+	deadline := s.generations[n].started.Add(limit - limit/20)
+	return func(ctx context.Context, t Target) error {
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		return look(ctx, t)
+	}
 }
 
 // observe runs one look at a generation, which ends any earlier one.
