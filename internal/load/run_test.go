@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,7 +107,7 @@ func TestHTTPOverUnixSockets(t *testing.T) {
 func TestConnectionsComeFromSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	var from sync.Map
-	s := newFaultServer(t, func(s *faultServer, c *net.TCPConn, r *bufioReader) {
+	s := newFaultServer(t, func(s *faultServer, c *net.TCPConn, r *bufio.Reader) {
 		from.Store(c.RemoteAddr().(*net.TCPAddr).IP.String(), true)
 		answerWith(closeAnswer, finish)(s, c, r)
 	})
@@ -259,7 +260,7 @@ func TestStopAnswersWhatIsInFlight(t *testing.T) {
 func TestEndOfContextCutsEverythingOff(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	hang := newFaultServer(t, func(s *faultServer, _ *net.TCPConn, r *bufioReader) {
+	hang := newFaultServer(t, func(s *faultServer, _ *net.TCPConn, r *bufio.Reader) {
 		s.readRequest(r)
 		<-s.done
 	})
@@ -289,7 +290,7 @@ func TestEndOfContextCutsEverythingOff(t *testing.T) {
 
 func TestStopCutsOffAnEndlessStream(t *testing.T) {
 	t.Parallel()
-	r, err := Start(t.Context(), Config{Target: goodServer(t), Duration: time.Hour, Timeout: 100 * time.Millisecond, Traffic: []Traffic{
+	r, err := Start(t.Context(), Config{Target: goodServer(t), Duration: time.Hour, Timeout: time.Second, Traffic: []Traffic{
 		{Pattern: InFlight, Clients: 2, Path: "/endless"},
 	}})
 	if err != nil {
@@ -305,7 +306,7 @@ func TestStopCutsOffAnEndlessStream(t *testing.T) {
 
 func TestReportIsJSON(t *testing.T) {
 	t.Parallel()
-	s := newFaultServer(t, func(*faultServer, *net.TCPConn, *bufioReader) {})
+	s := newFaultServer(t, func(*faultServer, *net.TCPConn, *bufio.Reader) {})
 	r := run(t, Config{Target: s.url, Duration: 100 * time.Millisecond, Traffic: []Traffic{{Pattern: NewConnection, Rate: 100}}})
 	text, err := json.Marshal(r)
 	if err != nil {
