@@ -77,7 +77,7 @@ const firstVersion = "v1"
 // ones come after about a third and two thirds; the last one is sound.
 func (c Config) plan() []offer {
 	n := c.Upgrades + 2
-	margin := min(2*time.Second, c.Duration/6)
+	margin := min(1500*time.Millisecond, c.Duration/6)
 	spacing := (c.Duration - 2*margin) / time.Duration(n)
 	offers := make([]offer, 0, n)
 	for i := range n {

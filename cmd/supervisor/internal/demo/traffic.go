@@ -41,7 +41,7 @@ func (c Config) keepAlive() (clients int, rate float64) {
 // counts as influenced by it: a second, or more where the bake is long, so that
 // the commit and the beginning of the drain are always within.
 func (c Config) afterUpgrade() time.Duration {
-	return max(time.Second, c.Bake+600*time.Millisecond)
+	return max(time.Second, c.Bake+500*time.Millisecond)
 }
 
 // load is the traffic to the service at address. None of it is idempotent, so
