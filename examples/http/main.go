@@ -1,16 +1,16 @@
-// Command http is a web server that is upgraded without a failed request:
-// keep-alive connections, slow handlers and streams included.
+// Http is a net/http service that a supervisor can upgrade without a failed
+// request. It shows that nothing of the program knows of upgrades but four
+// lines: Join, ServeHTTP, Run, and, for the stream, Draining.
 //
-//	supervisor run --listen http=tcp://127.0.0.1:8080 -- ./http -version 1
-//	supervisor upgrade -- ./http -version 2
+//	supervisor run --listen http=tcp://127.0.0.1:8080 -- http -version v1
+//	supervisor upgrade -- http -version v2
 //
-// Without a supervisor it opens the listener of -listen itself. It serves
+// It runs alone as well, on the address below. It answers
 //
-//	/                     generation, pid and version
-//	/slow?ms=N            the same, N milliseconds later
-//	/stream?n=N&every=D   N lines, one every D; without n, lines until the
-//	                      service drains
-//	/echo                 POST: the body of the request
+//	GET  /                        with its generation, pid and version
+//	POST /echo                    with the body of the request
+//	GET  /slow?ms=N               after N milliseconds
+//	GET  /stream?n=N&every=D      with N lines, one every D ("100ms")
 package main
 
 import (
@@ -28,11 +28,11 @@ import (
 )
 
 func main() {
-	listen := flag.String("listen", "http=tcp://127.0.0.1:8080", "listener to open when there is no supervisor")
-	version := flag.String("version", "dev", "version to tell clients")
+	version := flag.String("version", "dev", "the `version` that / shows")
+	listen := flag.String("listen", "http=tcp://127.0.0.1:8080", "what to listen on without a supervisor")
 	flag.Parse()
 	if err := run(*listen, *version); err != nil {
-		log.Fatalf("http: %v", err)
+		log.Fatalf("error: %v", err)
 	}
 }
 
@@ -41,77 +41,68 @@ func run(listen, version string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: routes(svc, version), ReadHeaderTimeout: time.Minute}
-	if err := svc.ServeHTTP("http", server); err != nil {
+	if err := svc.ServeHTTP("http", &http.Server{Handler: handler(svc, version)}); err != nil {
 		return err
 	}
 	return svc.Run(context.Background())
 }
 
-func routes(svc *service.Service, version string) http.Handler {
-	generation := strconv.Itoa(svc.Generation())
-	greet := func(w http.ResponseWriter) {
-		fmt.Fprintf(w, "generation %s pid %d version %s\n", generation, os.Getpid(), version)
-	}
+func handler(svc *service.Service, version string) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { greet(w) })
-	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
-		ms, err := strconv.Atoi(r.FormValue("ms"))
-		if err != nil || ms < 0 {
-			http.Error(w, "ms must be a number of milliseconds", http.StatusBadRequest)
-			return
-		}
-		select {
-		case <-time.After(time.Duration(ms) * time.Millisecond):
-			greet(w)
-		case <-r.Context().Done(): // the client has gone
-		}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "generation %d, pid %d, version %s\n", svc.Generation(), os.Getpid(), version)
 	})
-	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, r *http.Request) { stream(w, r, svc.Draining()) })
 	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		_, _ = w.Write(body)
+		_, _ = io.Copy(w, r.Body) // a client that is gone needs no answer
 	})
+	mux.HandleFunc("GET /slow", slow)
+	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, r *http.Request) { stream(w, r, svc.Draining()) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Generation", generation)
+		w.Header().Set("X-Generation", strconv.Itoa(svc.Generation()))
 		mux.ServeHTTP(w, r)
 	})
 }
 
-// stream writes lines. A stream with an end is written to its end, also while
-// the service drains; one without looks at draining to find it.
-func stream(w http.ResponseWriter, r *http.Request, draining <-chan struct{}) {
-	lines, err := strconv.Atoi(r.FormValue("n"))
-	endless := r.FormValue("n") == ""
-	every, everyErr := time.ParseDuration(r.FormValue("every"))
-	if r.FormValue("every") == "" {
-		every, everyErr = 100*time.Millisecond, nil
+func slow(w http.ResponseWriter, r *http.Request) {
+	ms, err := strconv.Atoi(r.URL.Query().Get("ms"))
+	if err != nil || ms < 0 {
+		http.Error(w, "ms must be a number of milliseconds", http.StatusBadRequest)
+		return
 	}
-	if err != nil && !endless || everyErr != nil || lines < 0 || every <= 0 {
+	select {
+	case <-time.After(time.Duration(ms) * time.Millisecond):
+		fmt.Fprintln(w, "slow")
+	case <-r.Context().Done():
+	}
+}
+
+// stream sends its lines to the end, also when the service drains meanwhile:
+// that is what a drain deadline is for. A stream without an end would watch
+// draining and end, so that its client comes back to the next generation.
+func stream(w http.ResponseWriter, r *http.Request, draining <-chan struct{}) {
+	n, err := strconv.Atoi(r.URL.Query().Get("n"))
+	every, err2 := time.ParseDuration(r.URL.Query().Get("every"))
+	if err != nil || err2 != nil || n < 0 || every <= 0 {
 		http.Error(w, "n must be a number and every a duration", http.StatusBadRequest)
 		return
 	}
-	if !endless {
-		draining = nil
-	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
 	out := http.NewResponseController(w)
-	for i := 1; endless || i <= lines; i++ {
-		fmt.Fprintln(w, i)
-		if out.Flush() != nil {
-			return // the client has gone
-		}
+	for i := range n {
 		select {
-		case <-ticker.C:
-		case <-draining:
-			fmt.Fprintln(w, "end")
-			return
+		case <-tick.C:
 		case <-r.Context().Done():
+			return
+		}
+		note := ""
+		select {
+		case <-draining:
+			note = " of a generation that drains"
+		default:
+		}
+		fmt.Fprintf(w, "line %d%s\n", i+1, note)
+		if out.Flush() != nil {
 			return
 		}
 	}
