@@ -119,6 +119,10 @@ func (l *listener) failed(err error) error {
 // Addr returns the address that the socket is bound to.
 func (l *listener) Addr() net.Addr { return l.inner.Addr() }
 
+// SyscallConn gives access to the descriptor, for socket options. It is the
+// socket of every generation: what is set here is set for all.
+func (l *listener) SyscallConn() (syscall.RawConn, error) { return l.inner.SyscallConn() }
+
 // Close closes this process's copy of the socket; other generations keep
 // theirs, and a socket file stays. Waiting calls of Accept return net.ErrClosed.
 // Connections stay open.

@@ -67,7 +67,8 @@ func (s *Service) Names() []string {
 // the service is paused, Accept waits; once it drains, Accept returns
 // net.ErrClosed. The connections are counted until they are closed; they have
 // the methods of *net.TCPConn or *net.UnixConn and keep their use of sendfile
-// and splice. Closing the listener closes this process's copy only.
+// and splice. The listener has SyscallConn too; closing it closes this process's
+// copy only.
 //
 // The error says which names there are.
 func (s *Service) Listener(name string) (net.Listener, error) {

@@ -107,6 +107,9 @@ func run(o options) error {
 	}))
 	after(o.failAfter, func() { svc.Fail(errors.New("failed, as asked")) })
 	after(o.crashAfter, func() { os.Exit(1) })
+	if o.ignoreTerm {
+		go ignoreTermAgain() // ends with the process
+	}
 	return svc.Run(context.Background())
 }
 
@@ -114,6 +117,13 @@ func run(o options) error {
 func after(d time.Duration, f func()) {
 	if d > 0 {
 		time.AfterFunc(d, f)
+	}
+}
+
+// ignoreTermAgain takes back what Run does about SIGTERM when it begins.
+func ignoreTermAgain() {
+	for range time.Tick(20 * time.Millisecond) {
+		signal.Ignore(syscall.SIGTERM)
 	}
 }
 
