@@ -76,7 +76,7 @@ type (
 		Clean      bool
 		Reason     string
 	}
-	// ProbePassed and ProbeFailed answer ProbeReady.
+	// ProbePassed and ProbeFailed answer ProbeReady and ConfirmBake.
 	ProbePassed struct{ Generation int }
 	ProbeFailed struct {
 		Generation int
@@ -111,6 +111,9 @@ type (
 	ProbeReady struct{ Generation int }
 	OpenGate   struct{ Generation int }
 	WatchBake  struct{ Generation int }
+	// ConfirmBake asks for one more look when the time of the bake is over; the
+	// watch goes on.
+	ConfirmBake struct{ Generation int }
 	// Unwatch ends whatever observation of the generation is under way.
 	Unwatch struct{ Generation int }
 )
@@ -201,6 +204,7 @@ func (Admit) isAction()          {}
 func (ProbeReady) isAction()     {}
 func (OpenGate) isAction()       {}
 func (WatchBake) isAction()      {}
+func (ConfirmBake) isAction()    {}
 func (Unwatch) isAction()        {}
 func (Launch) isAction()         {}
 func (Pause) isAction()          {}

@@ -100,7 +100,7 @@ func (w *world) key() string {
 		}
 		return fmt.Sprint(g.ready, g.canPause, g.mute, g.terminated, g.drained, w.told[g.number], g.waiter != nil, ";")
 	}
-	fmt.Fprintf(&b, "%s %t%t%t%t;", m.phase, m.deadline != 0, m.stopping, m.failure != "", m.finished)
+	fmt.Fprintf(&b, "%s %t%t%t%t%t;", m.phase, m.baked && m.phase == PhaseBake, m.deadline != 0, m.stopping, m.failure != "", m.finished)
 	if r := m.request; r != nil {
 		fmt.Fprintf(&b, "%s%t%t%t%t;", r.Kind, r.Force, r.WaitDrain, r.timer != 0, r.undo != 0)
 	}
@@ -166,7 +166,7 @@ func testRelease(name string) Release {
 // step feeds e and returns what is wrong with the answer; "" if nothing is.
 func (w *world) step(e Event) string {
 	active, paused, hadCandidate := w.m.active, w.m.paused, w.m.candidate
-	phase, orders := w.m.phase, maps.Clone(w.orders)
+	phase, release, orders := w.m.phase, w.m.release, maps.Clone(w.orders)
 	switch e := e.(type) {
 	case Requested:
 		w.requests = max(w.requests, e.Request)
@@ -191,6 +191,9 @@ func (w *world) step(e Event) string {
 				return fmt.Sprintf("a failed candidate led to %#v for the active generation", a)
 			}
 		}
+	}
+	if _, timer := e.(TimerFired); timer && phase == PhaseBake && w.m.release != release {
+		return "a bake was committed by the clock alone"
 	}
 	if wrong := w.wrongTurn(e, active, paused, orders); wrong != "" {
 		return wrong

@@ -20,6 +20,7 @@ type Machine struct {
 
 	phase    Phase
 	deadline TimerID // of the phase
+	baked    bool    // the time of the bake is over
 	request  *request
 
 	active     *generation
@@ -204,6 +205,8 @@ func (m *Machine) saidReady(e SaidReady) {
 
 func (m *Machine) probePassed(n int) {
 	switch {
+	case m.baking().is(n) && m.baked:
+		m.commit("")
 	case m.candidate.is(n) && m.phase == PhaseReady:
 		if m.active == nil {
 			m.promoteNow("no generation was accepting")
@@ -259,7 +262,32 @@ func (m *Machine) bake(n *generation) {
 	}
 	m.enter(PhaseBake, n.number, fmt.Sprintf("is watched for %v", m.policy.Bake))
 	m.setDeadline(m.policy.Bake)
+	m.baked = false
 	m.do(WatchBake{n.number})
+}
+
+// bakeTimeout asks for one more look before the commit: a watch that came to
+// see nothing, because the machine was too busy, has found nothing wrong either.
+func (m *Machine) bakeTimeout() {
+	g := m.baking()
+	if m.baked {
+		m.undo(fmt.Sprintf("generation %d could not be seen to be well within %v after its bake", g.number, m.policy.GateTimeout))
+		return
+	}
+	m.baked = true
+	m.setDeadline(m.policy.GateTimeout)
+	m.do(ConfirmBake{g.number})
+}
+
+// baking is the generation that is watched; nil outside the bake.
+func (m *Machine) baking() *generation {
+	switch {
+	case m.phase != PhaseBake:
+		return nil
+	case m.candidate != nil:
+		return m.candidate
+	}
+	return m.active
 }
 
 // commit makes the new generation's release the one that counts, and drains
@@ -667,7 +695,7 @@ func (m *Machine) phaseTimeout() {
 	case PhaseCutOver:
 		m.pauseTimeout()
 	case PhaseBake:
-		m.commit("")
+		m.bakeTimeout()
 	case PhaseRollback:
 		m.resumeTimeout()
 	}

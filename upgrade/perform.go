@@ -63,6 +63,8 @@ func (s *Supervisor) performOn(a Action) {
 		s.observe(a.Generation, s.cfg.Watcher.Gate, GateOpened{a.Generation, "the gate is open"}, func(why string) Event { return GateShut{a.Generation, why} })
 	case WatchBake:
 		s.observe(a.Generation, s.cfg.Watcher.Bake, nil, func(why string) Event { return Tripped{a.Generation, why} })
+	case ConfirmBake:
+		s.confirm(a.Generation)
 	case Unwatch:
 		if g := s.generations[a.Generation]; g != nil && g.unwatch != nil {
 			g.unwatch()
@@ -139,9 +141,8 @@ func (s *Supervisor) observe(n int, look func(context.Context, Target) error, go
 		g.unwatch()
 	}
 	ctx, cancel := context.WithCancel(s.watching)
-	g.unwatch = cancel
-	snapshot := g.process.Snapshot()
-	target := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env}
+	g.watch, g.unwatch = ctx, cancel
+	target := g.target(n)
 	s.tasks.Go(func() {
 		defer cancel()
 		switch err := look(ctx, target); {
@@ -152,6 +153,22 @@ func (s *Supervisor) observe(n int, look func(context.Context, Target) error, go
 			s.deliver(good)
 		}
 	})
+}
+
+// confirm looks at a generation once more, beside the watch that goes on.
+func (s *Supervisor) confirm(n int) {
+	g := s.generations[n]
+	ctx, target := g.watch, g.target(n)
+	s.tasks.Go(func() {
+		if s.cfg.Watcher.Ready(ctx, target) == nil && ctx.Err() == nil {
+			s.deliver(ProbePassed{n})
+		}
+	})
+}
+
+func (g *member) target(n int) Target {
+	snapshot := g.process.Snapshot()
+	return Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env}
 }
 
 func (s *Supervisor) setTimer(a SetTimer) {

@@ -80,7 +80,8 @@ type Watcher interface {
 	// Admit says whether an upgrade to r may start now.
 	Admit(ctx context.Context, r Release) error
 	// Ready probes a generation that has said ready until the probe passes; an
-	// error is the reason why it will not.
+	// error is the reason why it will not. It is asked again, beside Bake, when
+	// the time of the bake is over.
 	Ready(ctx context.Context, t Target) error
 	// Gate returns nil when the active generation may stop accepting, and an
 	// error if it must not.
@@ -127,6 +128,7 @@ type member struct {
 	started       time.Time
 	ready         time.Time
 	drainDeadline time.Time
+	watch         context.Context // of the observation under way
 	unwatch       context.CancelFunc
 }
 
