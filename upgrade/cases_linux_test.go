@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -514,6 +515,14 @@ func TestFailedCandidatesOutputIsReported(t *testing.T) {
 	r.stop()
 }
 
+// liveHeap is the memory in use after a collection.
+func liveHeap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // TestHundredUpgradesTenASecond counts under load and looks for what is left.
 func TestHundredUpgradesTenASecond(t *testing.T) {
 	if testing.Short() {
@@ -521,7 +530,7 @@ func TestHundredUpgradesTenASecond(t *testing.T) {
 	}
 	r := start(t, quick())
 	r.wants(r.upgrade(), upgrade.Committed)
-	before := len(descriptors())
+	before, heap := len(descriptors()), liveHeap()
 	r.lossless(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
@@ -534,6 +543,9 @@ func TestHundredUpgradesTenASecond(t *testing.T) {
 	})
 	if n := len(children()); n != 1 {
 		t.Errorf("%d children, want 1", n)
+	}
+	if grown := liveHeap() - heap; grown > 1<<20 {
+		t.Errorf("the heap has grown by %d bytes", grown)
 	}
 	// The load's own descriptors are gone by now; a few belong to the runtime.
 	if after := len(descriptors()); after > before+2 {
