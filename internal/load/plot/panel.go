@@ -82,7 +82,7 @@ func newPanel(report load.Report, t load.TrafficReport, end float64) *plot.Plot 
 		styleAxis(axis)
 	}
 	p.Y.Scale = plot.LogScale{}
-	p.Y.Tick.Marker = decades{}
+	p.X.Tick.Marker, p.Y.Tick.Marker = seconds{}, decades{}
 	low, high := bounds(t.Series)
 	p.Add(gridLines(low, high, end))
 	for _, e := range report.Events {
@@ -227,6 +227,26 @@ func (decades) Ticks(low, high float64) []plot.Tick {
 		for i := 2.0; i < 10; i++ {
 			ticks = append(ticks, plot.Tick{Value: i * decade})
 		}
+	}
+	return ticks
+}
+
+// seconds marks times at round steps: 1, 2 or 5, or these times a power of 10.
+type seconds struct{}
+
+// Ticks implements plot.Ticker.
+func (seconds) Ticks(low, high float64) []plot.Tick {
+	const most = 8 // marks
+	decade := math.Pow(10, math.Floor(math.Log10((high-low)/most)))
+	step := 10 * decade
+	for _, factor := range []float64{5, 2, 1} {
+		if (high-low)/(factor*decade) <= most {
+			step = factor * decade
+		}
+	}
+	var ticks []plot.Tick
+	for i := math.Ceil(low / step); i*step <= high; i++ {
+		ticks = append(ticks, plot.Tick{Value: i * step, Label: strconv.FormatFloat(i*step, 'g', -1, 64)})
 	}
 	return ticks
 }

@@ -171,3 +171,13 @@ func luminance(s shade) float64 {
 	}
 	return 0.2126*channel(16) + 0.7152*channel(8) + 0.0722*channel(0)
 }
+
+func TestTimesAreMarkedAtRoundSteps(t *testing.T) {
+	t.Parallel()
+	for span, step := range map[float64]float64{0.9: 0.2, 6: 1, 17: 5, 60: 10, 300: 50} {
+		ticks := seconds{}.Ticks(0, span)
+		if len(ticks) < 3 || len(ticks) > 9 || math.Abs(ticks[1].Value-step) > 1e-9 {
+			t.Errorf("%v s: marks %v, want steps of %v", span, ticks, step)
+		}
+	}
+}
