@@ -2,17 +2,13 @@ package service
 
 import (
 	"bufio"
-	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -69,6 +65,8 @@ type scene struct {
 	release chan struct{} // lets one of /slow go on
 	closed  atomic.Int32  // ConnState's StateClosed, as the program sees it
 	hooked  chan struct{} // closed by RegisterOnShutdown
+	// onClosed, if set, holds the program's ConnState up for StateClosed.
+	onClosed chan struct{}
 }
 
 func stage(t *testing.T, cfg Config) *scene {
@@ -107,6 +105,9 @@ func stage(t *testing.T, cfg Config) *scene {
 		})
 		srv := &http.Server{Handler: mux, ConnState: func(_ net.Conn, state http.ConnState) {
 			if state == http.StateClosed {
+				if s.onClosed != nil {
+					<-s.onClosed
+				}
 				s.closed.Add(1)
 			}
 		}}
@@ -114,6 +115,33 @@ func stage(t *testing.T, cfg Config) *scene {
 		return service.ServeHTTP("http", srv)
 	})
 	return s
+}
+
+// stillDraining fails if the service ends within a while.
+func (s *scene) stillDraining() {
+	s.t.Helper()
+	select {
+	case err := <-s.ended:
+		s.ended <- err
+		s.t.Error("the service has ended too early")
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
+// TestProgramHearsOfEveryEnd: the drain is not over before the program's
+// ConnState has returned for the last connection.
+func TestProgramHearsOfEveryEnd(t *testing.T) {
+	t.Parallel()
+	s := stage(t, Config{})
+	s.onClosed = make(chan struct{})
+	c := rawDial(t, s.f.addr())
+	c.write("GET /ok HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+	c.answer("ok")
+	c.ended()
+	s.beginDrain(20*time.Second, false)
+	s.stillDraining()
+	close(s.onClosed)
+	s.drained()
 }
 
 func TestRequestInFlightIsAnswered(t *testing.T) {
@@ -248,7 +276,7 @@ func TestHijackedConnectionIsWaitedFor(t *testing.T) {
 	<-s.started
 	s.beginDrain(20*time.Second, false)
 	<-s.hooked // only the hijacked one is left: RegisterOnShutdown tells it
-	wait(100 * time.Millisecond)
+	s.stillDraining()
 	s.release <- struct{}{}
 	if got := mustReadAll(t, c.r); !strings.HasSuffix(got, "bye") {
 		t.Errorf("the hijacked connection got %q", got)
@@ -319,151 +347,4 @@ func TestFinalDrainEmptiesTheQueue(t *testing.T) {
 			c.answer("ok")
 		}
 	}
-}
-
-func TestDrainBeforeRunEndsIt(t *testing.T) {
-	t.Parallel()
-	c := supervise(t, tcpPort("echo")).join(Config{})
-	if err := serveEcho(c.service); err != nil {
-		t.Fatal(err)
-	}
-	c.beginDrain(time.Second, false)
-	<-c.service.Draining()
-	c.run()
-	expectReady(c)
-	c.drained()
-}
-
-func TestServeContextEndsAtTheDeadline(t *testing.T) {
-	t.Parallel()
-	f := supervise(t, tcpPort("raw"))
-	var early, late atomic.Bool
-	c := f.start(Config{}, func(s *Service) error {
-		return s.Serve("raw", func(ctx context.Context, c net.Conn) {
-			<-s.Draining()
-			early.Store(ctx.Err() != nil)
-			<-ctx.Done()
-			late.Store(true)
-		})
-	})
-	dial(t, f.addr())
-	eventually(t, "the connection is accepted", func() bool { return c.service.accepted() == 1 })
-	c.beginDrain(100*time.Millisecond, false)
-	if m := c.drained(); m.Cut != 1 {
-		t.Errorf("cut %d", m.Cut)
-	}
-	if early.Load() || !late.Load() {
-		t.Errorf("the context ended early: %v, at the deadline: %v", early.Load(), late.Load())
-	}
-}
-
-func TestCleanupRunsInReverseWithADeadlineEach(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newService(Config{CleanupTimeout: time.Second, Logger: quietLog(t)})
-		var mu sync.Mutex // a hook that is left behind runs beside the next
-		var order []string
-		var took []time.Duration
-		last := time.Now()
-		add := func(name string, f func(context.Context) error) {
-			s.OnCleanup(name, func(ctx context.Context) error {
-				mu.Lock()
-				order = append(order, name)
-				took = append(took, time.Since(last))
-				last = time.Now()
-				mu.Unlock()
-				return f(ctx)
-			})
-		}
-		done := make(chan struct{})
-		add("database", func(context.Context) error { return nil })
-		add("slow", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
-		add("stubborn", func(context.Context) error { <-done; return nil })
-		add("broken", func(context.Context) error { return errors.New("disk full") })
-		err := s.cleanup()
-		if got := fmt.Sprint(order, took); got != "[broken stubborn slow database] [0s 0s 2s 1s]" {
-			t.Errorf("hooks ran as %s", got)
-		}
-		for _, want := range []string{"cannot clean up broken: disk full", "stubborn: it did not return within 1s", "slow: context deadline"} {
-			if !strings.Contains(fmt.Sprint(err), want) {
-				t.Errorf("error %q does not say %q", err, want)
-			}
-		}
-		close(done)
-	})
-}
-
-func TestServerThatCannotAcceptEndsTheService(t *testing.T) {
-	t.Parallel()
-	f := supervise(t, tcpPort("echo"))
-	c := f.start(Config{}, serveEcho)
-	shutdownListener(t, f.listeners[0].FD)
-	m := expect[fdpassFailed](c)
-	if !strings.Contains(m.Reason, `listener "echo"`) {
-		t.Errorf("failed: %q", m.Reason)
-	}
-	if err := <-c.ended; err == nil {
-		t.Error("Run returned no error")
-	}
-}
-
-// TestMayClose: when closing a connection takes nothing from its client.
-func TestMayClose(t *testing.T) {
-	now := time.Now()
-	view := &sweep{now: now, began: now.Add(-10 * time.Second), idle: 5 * time.Second}
-	conn := func(state http.ConnState, edit func(*tracked)) *tracked {
-		t := &tracked{accepted: now.Add(-time.Minute)}
-		t.note(nil, state)
-		t.idleAt.Store(now.Add(-time.Minute).UnixNano())
-		if edit != nil {
-			edit(t)
-		}
-		return t
-	}
-	for _, test := range []struct {
-		what string
-		t    *tracked
-		want bool
-	}{
-		{"idle for long", conn(http.StateIdle, nil), true},
-		{"idle since just now", conn(http.StateIdle, func(t *tracked) { t.idleAt.Store(now.UnixNano()) }), false},
-		{"idle, a request begun", conn(http.StateIdle, func(t *tracked) { t.reads.Add(1) }), false},
-		{"active", conn(http.StateActive, nil), false},
-		{"hijacked", conn(http.StateHijacked, nil), false},
-		{"new and silent", conn(http.StateNew, nil), true},
-		{"new, a request begun", conn(http.StateNew, func(t *tracked) { t.reads.Add(1) }), false},
-		{"new, accepted just now", conn(http.StateNew, func(t *tracked) { t.accepted = now }), false},
-		{"HTTP/2, not told yet", http2Conn(conn(http.StateIdle, nil), time.Time{}), false},
-		{"HTTP/2, told just now", http2Conn(conn(http.StateIdle, nil), now), false},
-		{"HTTP/2, told for long", http2Conn(conn(http.StateIdle, func(t *tracked) { t.reads.Add(3) }), now.Add(-goAwayGrace)), true},
-		{"HTTP/2, streams open", http2Conn(conn(http.StateActive, nil), now.Add(-time.Minute)), false},
-	} {
-		if got := test.t.mayClose(view); got != test.want {
-			t.Errorf("%s: mayClose = %v", test.what, got)
-		}
-	}
-}
-
-func http2Conn(t *tracked, told time.Time) *tracked {
-	g := t.expectHTTP2()
-	g.http2.Store(true)
-	if !told.IsZero() {
-		g.told.Store(told.UnixNano())
-	}
-	return t
-}
-
-func TestAcceptLoopBacksOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newService(Config{Logger: quietLog(t)})
-		l := &brokeListener{left: 12, done: make(chan struct{})}
-		start := time.Now()
-		var loop sync.WaitGroup
-		loop.Go(func() { _ = s.acceptLoop(l, echo) })
-		<-l.done
-		// 5, 10, ... 640 ms, then a second each.
-		if took := time.Since(start); took != 1275*time.Millisecond+4*time.Second {
-			t.Errorf("12 failures took %v", took)
-		}
-		loop.Wait()
-	})
 }

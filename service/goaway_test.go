@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -89,6 +90,9 @@ func (f *frameClient) until(streams ...uint32) {
 	}
 }
 
+// greeting is the key of a value that the program's ConnContext adds.
+type greeting struct{}
+
 // TestRequestThatCrossesGoAwayIsServed: GOAWAY names no last stream, so what a
 // client sent before it saw it is served; then the connection is closed.
 func TestRequestThatCrossesGoAwayIsServed(t *testing.T) {
@@ -98,20 +102,29 @@ func TestRequestThatCrossesGoAwayIsServed(t *testing.T) {
 		release := make(chan struct{})
 		started := make(chan struct{}, 2)
 		states := make(chan net.Conn, 100)
+		var server *http.Server
 		f := supervise(t, tcpPort("http"))
 		c := f.start(Config{}, serveHTTPWith(func() *http.Server {
 			srv := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				if (r.TLS != nil) != secure || r.ProtoMajor != 2 {
 					t.Errorf("TLS %v, %s; want secure %v", r.TLS != nil, r.Proto, secure)
 				}
+				if r.Context().Value(http.ServerContextKey) != server || r.Context().Value(greeting{}) != "hello" {
+					t.Error("the request's context is not that of the program's server")
+				}
 				started <- struct{}{}
 				<-release
 			})}
+			server = srv
+			srv.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+				return context.WithValue(ctx, greeting{}, "hello")
+			}
 			srv.ConnState = func(c net.Conn, _ http.ConnState) { states <- c }
 			if secure {
 				srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 			} else {
 				srv.Protocols = new(http.Protocols)
+				srv.Protocols.SetHTTP2(true)
 				srv.Protocols.SetUnencryptedHTTP2(true)
 			}
 			return srv

@@ -63,10 +63,32 @@ func installHTTP2(srv *http.Server, observe func(net.Conn, http.ConnState)) *tls
 		},
 	}
 	h.server.Protocols.SetUnencryptedHTTP2(true)
-	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": h.takeOver}
+	if srv.Protocols != nil && srv.Protocols.UnencryptedHTTP2() {
+		configure(srv)
+	}
+	if srv.TLSNextProto == nil {
+		srv.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
+	}
+	srv.TLSNextProto["h2"] = h.takeOver
 	h.done.Go(func() { _ = h.server.Serve(h) })
 	return h
 }
+
+// configure has srv set up what it serves HTTP/2 without TLS with. net/http does
+// so when it begins to serve, unless "h2" is taken by then.
+func configure(srv *http.Server) {
+	base := srv.BaseContext
+	srv.BaseContext = nil // the program's own is for its listeners
+	_ = srv.Serve(noListener{})
+	srv.BaseContext = base
+}
+
+// A noListener has nothing to accept.
+type noListener struct{}
+
+func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (noListener) Close() error              { return nil }
+func (noListener) Addr() net.Addr            { return &net.UnixAddr{Net: "unix"} }
 
 func (h *tlsHTTP2) stop() {
 	_ = h.Close()
@@ -76,8 +98,8 @@ func (h *tlsHTTP2) stop() {
 
 // takeOver is called by srv after the handshake; it returns when the connection
 // is closed. handler completes a request with what srv knows of the connection.
-func (h *tlsHTTP2) takeOver(_ *http.Server, c *tls.Conn, handler http.Handler) {
-	own := &http2TLSConn{Conn: c, tls: c, handler: handler, closed: make(chan struct{})}
+func (h *tlsHTTP2) takeOver(srv *http.Server, c *tls.Conn, handler http.Handler) {
+	own := &http2TLSConn{Conn: c, tls: c, server: srv, handler: handler, closed: make(chan struct{})}
 	if t := trackedOf(c); t != nil {
 		own.goAway = t.expectHTTP2()
 	}
@@ -103,7 +125,7 @@ func (h *tlsHTTP2) Close() error {
 	return nil
 }
 
-func (h *tlsHTTP2) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+func (h *tlsHTTP2) Addr() net.Addr { return noListener{}.Addr() }
 
 type http2ConnKey struct{}
 
@@ -119,13 +141,15 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 // serve hands a request to the handler that belongs to its connection.
 func (h *tlsHTTP2) serve(w http.ResponseWriter, r *http.Request) {
 	own := r.Context().Value(http2ConnKey{}).(*http2TLSConn)
-	own.handler.ServeHTTP(w, r)
+	ctx := context.WithValue(r.Context(), http.ServerContextKey, own.server)
+	own.handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // An http2TLSConn is a *tls.Conn that the second server does not know as one.
 type http2TLSConn struct {
 	net.Conn
 	tls     *tls.Conn
+	server  *http.Server // that accepted it
 	handler http.Handler
 	goAway  *goAway
 	closed  chan struct{}

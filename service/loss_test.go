@@ -185,6 +185,7 @@ func TestHandoverLosesNoRequest(t *testing.T) {
 	clear := func(h http.Handler) *http.Server {
 		p := new(http.Protocols)
 		p.SetHTTP1(true)
+		p.SetHTTP2(true)
 		p.SetUnencryptedHTTP2(true)
 		return &http.Server{Handler: h, Protocols: p}
 	}
