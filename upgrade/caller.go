@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -146,45 +145,4 @@ func (s *Supervisor) reply(a Reply) {
 		s.cfg.Reported(report)
 	}
 	c.report <- report
-}
-
-func (s *Supervisor) status(pid int) Status {
-	m := s.machine
-	st := Status{
-		Service: s.cfg.Service, PID: pid, Started: s.started,
-		Phase: m.phase, Stopping: m.stopping,
-		Generations: []GenerationStatus{}, Listeners: s.cfg.Listeners,
-		Restarts: s.restarts, Release: m.release, Previous: m.previous,
-		Reports: slices.Clone(s.reports),
-	}
-	if m.request != nil {
-		st.Request = m.request.Request
-	}
-	if m.restarting != nil {
-		st.Restart = &RestartStatus{Reason: m.restarting.reason, Failures: m.failures, Next: s.timers[m.restarting.timer].at}
-	}
-	for n, g := range s.generations {
-		st.Generations = append(st.Generations, g.status(n, m.role(n)))
-	}
-	slices.SortFunc(st.Generations, func(a, b GenerationStatus) int { return a.Generation - b.Generation })
-	return st
-}
-
-func (g *member) status(n int, role Role) GenerationStatus {
-	snapshot := g.process.Snapshot()
-	st := GenerationStatus{
-		Generation: n, Role: role, PID: snapshot.PID, Release: g.release, Started: g.started,
-		Library: snapshot.Library, Capabilities: snapshot.Capabilities, Listeners: snapshot.Listeners,
-	}
-	if at := g.ready; !at.IsZero() {
-		st.Ready = &at
-	}
-	if at := g.drainDeadline; !at.IsZero() {
-		st.DrainDeadline = &at
-	}
-	for _, l := range snapshot.Listeners {
-		st.Accepted += l.Accepted
-		st.Active += l.Active
-	}
-	return st
 }
