@@ -8,7 +8,7 @@ import (
 )
 
 // BenchmarkStep is one whole upgrade, from the request to the end of the old
-// generation's drain: ten events.
+// generation's drain: six events.
 func BenchmarkStep(b *testing.B) {
 	m, err := upgrade.NewMachine(upgrade.Policy{MaxDraining: 1})
 	if err != nil {

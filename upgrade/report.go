@@ -84,8 +84,9 @@ type Report struct {
 	StartupSeconds float64 `json:"startup_seconds"`
 	// Phases are the phases in their order.
 	Phases []PhaseTime `json:"phases"`
-	// Output are the candidate's last lines of output, for a candidate that
-	// failed and where they can be had.
+	// Output are, for a candidate that failed, the last lines on standard
+	// error since it was started, where they can be had: where it is a regular
+	// file. Others write to that file as well.
 	Output []string `json:"output,omitempty"`
 	// Forced repeats the request's Force; Note its Reason.
 	Forced bool   `json:"forced,omitempty"`

@@ -198,7 +198,7 @@ func verdictInWords(r upgrade.Report) string {
 		text += drainInWords(r)
 	}
 	if len(r.Output) > 0 {
-		text += fmt.Sprintf("\nlast output of generation %d:\n  %s", r.To, strings.Join(r.Output, "\n  "))
+		text += fmt.Sprintf("\nthe log since the start of generation %d ends:\n  %s", r.To, strings.Join(r.Output, "\n  "))
 	}
 	return text
 }

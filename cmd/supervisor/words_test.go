@@ -34,7 +34,7 @@ func TestVerdicts(t *testing.T) {
 		{upgrade.Report{Verdict: upgrade.Refused, Reason: "upgrade 3 is running (bake)", From: 1},
 			exitRefused, "refused: upgrade 3 is running (bake), 0 ms"},
 		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "generation 2 exited with status 1", From: 1, To: 2, Output: []string{"panic: x", "exit"}},
-			exitAborted, "aborted: generation 2 exited with status 1; generation 1 was not touched, 0 ms\nlast output of generation 2:\n  panic: x\n  exit"},
+			exitAborted, "aborted: generation 2 exited with status 1; generation 1 was not touched, 0 ms\nthe log since the start of generation 2 ends:\n  panic: x\n  exit"},
 		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "generation 2 exited with status 1", To: 2},
 			exitAborted, "aborted: generation 2 exited with status 1, 0 ms"},
 		{upgrade.Report{Verdict: upgrade.RolledBack, Reason: "generation 2 is unhealthy", From: 1, To: 2},
