@@ -1,5 +1,5 @@
-// Package examples holds the test of the examples that are written in Go: each
-// runs alone, and under a supervisor that upgrades it under load.
+// Package examples holds the test that all examples have in common: each runs
+// alone, and under a supervisor that upgrades it under load.
 package examples
 
 import (
@@ -69,7 +69,7 @@ func alone(t *testing.T, program, listener string, do func(path string)) {
 
 // upgraded runs a program under a supervisor and upgrades it three times under
 // the given traffic, of which nothing may fail.
-func upgraded(t *testing.T, program, listener, scheme string, traffic ...load.Traffic) {
+func upgraded(t *testing.T, command []string, listener, scheme string, traffic ...load.Traffic) {
 	t.Helper()
 	spec, err := listen.ParseSpec(listener + "=tcp://127.0.0.1:0")
 	if err != nil {
@@ -85,7 +85,7 @@ func upgraded(t *testing.T, program, listener, scheme string, traffic ...load.Tr
 		t.Fatal(err)
 	}
 	sup, err := upgrade.New(upgrade.Config{
-		Program:  upgrade.Program{Command: []string{program}},
+		Program:  upgrade.Program{Command: command},
 		Policy:   upgrade.Policy{Overlap: 50 * time.Millisecond, Bake: 100 * time.Millisecond},
 		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{Service: "example", Listeners: []fdpass.Listener{l}, BaseEnv: os.Environ()}),
 	})
@@ -153,7 +153,7 @@ func TestHTTP(t *testing.T) {
 	})
 	t.Run("upgraded", func(t *testing.T) {
 		t.Parallel()
-		upgraded(t, program, "http", "http",
+		upgraded(t, []string{program}, "http", "http",
 			load.Traffic{Pattern: load.NewConnection, Rate: 200, Path: "/echo", PayloadBytes: 100, Echo: true},
 			load.Traffic{Pattern: load.KeepAlive, Clients: 5, Rate: 40, Path: "/echo", PayloadBytes: 100, Echo: true},
 			load.Traffic{Name: "slow", Pattern: load.InFlight, Clients: 2, Path: "/slow?ms=200"},
@@ -181,7 +181,17 @@ func TestEcho(t *testing.T) {
 	})
 	t.Run("upgraded", func(t *testing.T) {
 		t.Parallel()
-		upgraded(t, program, "echo", "tcp",
+		upgraded(t, []string{program}, "echo", "tcp",
 			load.Traffic{Pattern: load.NewConnection, Rate: 300, Raw: true, PayloadBytes: 1000})
 	})
+}
+
+func TestPython(t *testing.T) {
+	t.Parallel()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed")
+	}
+	upgraded(t, []string{python, "python/echo.py"}, "echo", "tcp",
+		load.Traffic{Pattern: load.NewConnection, Rate: 100, Raw: true, PayloadBytes: 1000})
 }
