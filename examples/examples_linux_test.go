@@ -1,19 +1,12 @@
-// Package examples holds the test that all examples have in common: each runs
-// alone, and under a supervisor that upgrades it under load.
+// Package examples holds the test that all examples have in common: a supervisor
+// upgrades each of them under load.
 package examples
 
 import (
-	"bufio"
-	"context"
-	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,41 +23,6 @@ func build(t *testing.T, name string) string {
 		t.Fatalf("cannot build: %v\n%s", err, out)
 	}
 	return binary
-}
-
-// alone runs a program without a supervisor, on a Unix socket, while do uses
-// it; SIGTERM then must end it with status 0.
-func alone(t *testing.T, program, listener string, do func(path string)) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "ex") // short enough for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "sock")
-	cmd := exec.Command(program, "-listen", listener+"=unix://"+path)
-	var output strings.Builder
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-	defer late.Stop()
-	for tick := time.NewTicker(5 * time.Millisecond); ; <-tick.C {
-		if conn, err := net.Dial("unix", path); err == nil {
-			_ = conn.Close()
-			tick.Stop()
-			break
-		}
-		if cmd.Process.Signal(syscall.Signal(0)) != nil {
-			break
-		}
-	}
-	do(path)
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v:\n%s", err, &output)
-	}
 }
 
 // upgraded runs a program under a supervisor and upgrades it three times under
@@ -122,76 +80,28 @@ func upgraded(t *testing.T, command []string, listener, scheme string, traffic .
 	}
 }
 
-func TestHTTP(t *testing.T) {
+func TestExamplesLoseNothingWhenUpgraded(t *testing.T) {
 	t.Parallel()
-	program := build(t, "http")
-	t.Run("alone", func(t *testing.T) {
+	t.Run("http", func(t *testing.T) {
 		t.Parallel()
-		alone(t, program, "http", func(path string) {
-			client := &http.Client{Transport: &http.Transport{
-				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-					return new(net.Dialer).DialContext(ctx, "unix", path)
-				},
-			}}
-			defer client.CloseIdleConnections()
-			for url, want := range map[string]string{
-				"/": "version dev", "/slow?ms=1": "slow", "/stream?n=3&every=1ms": "line 3",
-				"/slow?ms=x": "ms must be", "/stream?n=1&every=0s": "n must be",
-			} {
-				response, err := client.Get("http://example" + url)
-				if err != nil {
-					t.Error(err)
-					continue
-				}
-				body, err := io.ReadAll(response.Body)
-				response.Body.Close()
-				if err != nil || !strings.Contains(string(body), want) {
-					t.Errorf("GET %s: %q, %v; want %q in it", url, body, err, want)
-				}
-			}
-		})
-	})
-	t.Run("upgraded", func(t *testing.T) {
-		t.Parallel()
-		upgraded(t, []string{program}, "http", "http",
+		upgraded(t, []string{build(t, "http")}, "http", "http",
 			load.Traffic{Pattern: load.NewConnection, Rate: 200, Path: "/echo", PayloadBytes: 100, Echo: true},
 			load.Traffic{Pattern: load.KeepAlive, Clients: 5, Rate: 40, Path: "/echo", PayloadBytes: 100, Echo: true},
 			load.Traffic{Name: "slow", Pattern: load.InFlight, Clients: 2, Path: "/slow?ms=200"},
 			load.Traffic{Name: "stream", Pattern: load.InFlight, Clients: 2, Path: "/stream?n=10&every=30ms"})
 	})
-}
-
-func TestEcho(t *testing.T) {
-	t.Parallel()
-	program := build(t, "echo")
-	t.Run("alone", func(t *testing.T) {
+	t.Run("echo", func(t *testing.T) {
 		t.Parallel()
-		alone(t, program, "echo", func(path string) {
-			conn, err := net.Dial("unix", path)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer conn.Close()
-			fmt.Fprintln(conn, "hello")
-			if line, err := bufio.NewReader(conn).ReadString('\n'); line != "hello\n" {
-				t.Errorf("got %q, %v", line, err)
-			}
-		})
-	})
-	t.Run("upgraded", func(t *testing.T) {
-		t.Parallel()
-		upgraded(t, []string{program}, "echo", "tcp",
+		upgraded(t, []string{build(t, "echo")}, "echo", "tcp",
 			load.Traffic{Pattern: load.NewConnection, Rate: 300, Raw: true, PayloadBytes: 1000})
 	})
-}
-
-func TestPython(t *testing.T) {
-	t.Parallel()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("python3 is not installed")
-	}
-	upgraded(t, []string{python, "python/echo.py"}, "echo", "tcp",
-		load.Traffic{Pattern: load.NewConnection, Rate: 100, Raw: true, PayloadBytes: 1000})
+	t.Run("python", func(t *testing.T) {
+		t.Parallel()
+		python, err := exec.LookPath("python3")
+		if err != nil {
+			t.Skip("python3 is not installed")
+		}
+		upgraded(t, []string{python, "python/echo.py"}, "echo", "tcp",
+			load.Traffic{Pattern: load.NewConnection, Rate: 100, Raw: true, PayloadBytes: 1000})
+	})
 }
