@@ -35,7 +35,11 @@ type Config struct {
 	// close", before it is closed. It is never longer than the drain itself.
 	// Default 5 s.
 	IdleTimeout time.Duration
-	// CleanupTimeout is how long each cleanup hook has. Default 10 s.
+	// CleanupTimeout is how long each cleanup hook has. Default 10 s. A
+	// supervisor waits less long by default: its --stop-grace, 5 s, after the
+	// drain for all hooks together, then it sends SIGTERM, which changes
+	// nothing, and after as long again SIGKILL. Raise --stop-grace so that
+	// twice its value is enough for all hooks.
 	CleanupTimeout time.Duration
 }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -14,6 +15,10 @@ type tracked struct {
 	conn     net.Conn // as the listener returned it
 	accepted time.Time
 	gone     atomic.Bool
+
+	// Of the sweep only.
+	closing bool   // the drain closes it
+	seen    uint64 // reads at the last look
 
 	// The place in the registry, under the shard's lock.
 	shard      *shard
@@ -30,7 +35,7 @@ type tracked struct {
 
 // expectHTTP2 prepares the end of a connection that may speak HTTP/2.
 func (t *tracked) expectHTTP2() *goAway {
-	g := &goAway{}
+	g := &goAway{incoming: frames{payload: clientPreface}}
 	t.goAway.Store(g)
 	return g
 }
@@ -50,13 +55,29 @@ func (t *tracked) closed() {
 	}
 }
 
-// close closes the connection through the layer that the program sees, so that
-// a TLS client is told.
-func (t *tracked) close() {
-	if outer := t.outer.Load(); outer != nil {
-		_ = (*outer).Close()
+// beginClose closes the connection through the layer that the program sees, so
+// that a TLS client is told. That may take crypto/tls five seconds if the client
+// does not read, so it is done aside, in a goroutine that closers joins. Until
+// it is done the connection counts as open; closing t.conn cuts it short.
+func (t *tracked) beginClose(closers *sync.WaitGroup) {
+	t.closing = true
+	outer := t.outer.Load()
+	if outer == nil {
+		_ = t.conn.Close()
+		return
 	}
-	_ = t.conn.Close()
+	closers.Go(func() {
+		_ = (*outer).Close()
+		_ = t.conn.Close()
+	})
+}
+
+// noteRead records that b was read from the connection.
+func (t *tracked) noteRead(b []byte) {
+	t.reads.Add(1)
+	if g := t.goAway.Load(); g != nil && t.outer.Load() == nil {
+		g.read(b)
+	}
 }
 
 // note records what an http.Server says of the connection c, which is ours or
@@ -108,7 +129,7 @@ func (c *tcpConn) Write(b []byte) (int, error) {
 func (c *tcpConn) Read(b []byte) (int, error) {
 	n, err := c.TCPConn.Read(b)
 	if n > 0 {
-		c.tracked.reads.Add(1)
+		c.tracked.noteRead(b[:n])
 	}
 	return n, err
 }
@@ -173,7 +194,7 @@ func (c *unixConn) Write(b []byte) (int, error) {
 func (c *unixConn) Read(b []byte) (int, error) {
 	n, err := c.UnixConn.Read(b)
 	if n > 0 {
-		c.tracked.reads.Add(1)
+		c.tracked.noteRead(b[:n])
 	}
 	return n, err
 }

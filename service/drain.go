@@ -10,6 +10,12 @@ import (
 // tick is how often the draining service looks at what is left.
 const tick = 10 * time.Millisecond
 
+// orderGrace is how long a supervised service that is told to end by somebody
+// else waits for an order of its supervisor, which was probably told too:
+// systemd (KillMode=control-group) and a terminal signal both. Only the
+// supervisor knows whether anybody is left to take what is queued.
+const orderGrace = 500 * time.Millisecond
+
 // drain is the order to end: who asked, until when, and how it went. The first
 // order begins the drain; later ones may change the deadline.
 type drain struct {
@@ -92,6 +98,24 @@ func (s *Service) drainFor(m fdpass.Drain) {
 	}
 }
 
+// drainAsked begins a drain that a signal or the program asks for, unless the
+// supervisor orders one first. It returns at the latest after orderGrace, and
+// when stop is closed. Nothing that comes meanwhile makes it shorter: another
+// signal waits for its turn.
+func (s *Service) drainAsked(why string, stop <-chan struct{}) {
+	if s.control != nil {
+		timer := time.NewTimer(orderGrace)
+		defer timer.Stop()
+		select {
+		case <-s.Draining():
+		case <-s.control.ended:
+		case <-timer.C:
+		case <-stop:
+		}
+	}
+	s.drainMyself(why)
+}
+
 // drainMyself begins a drain for a reason of this process's own.
 func (s *Service) drainMyself(why string) {
 	// A supervisor that is there keeps the listeners open, and another
@@ -103,21 +127,24 @@ func (s *Service) drainMyself(why string) {
 }
 
 // stopIntake is the first phase: nothing is accepted after it. A final drain
-// first leaves the servers time to empty the accept queues.
+// first leaves the servers time to empty the accept queues, also one that
+// becomes final while the last calls of accept return.
 func (s *Service) stopIntake() {
+	s.awaitQuiet()
 	if _, _, final := s.drain.now(); final {
 		s.emptyQueues()
-	}
-	quiet := s.pause()
-	for _, q := range quiet {
-		s.awaitOrDeadline(q)
 	}
 	for _, e := range s.endpoints {
 		if err := e.stop(); err != nil {
 			s.log.Warn("cannot close a listener", "listener", e.name, "err", err)
 		}
 	}
-	for _, q := range s.pause() { // all are shut: only asks again
+	s.awaitQuiet() // all are shut: only asks again
+}
+
+// awaitQuiet pauses and returns when nothing is being accepted any more.
+func (s *Service) awaitQuiet() {
+	for _, q := range s.pause() {
 		s.awaitOrDeadline(q)
 	}
 }
@@ -129,9 +156,7 @@ func (s *Service) emptyQueues() {
 	ticker := time.NewTicker(tick / 10)
 	defer ticker.Stop()
 	for {
-		for _, q := range s.pause() {
-			s.awaitOrDeadline(q)
-		}
+		s.awaitQuiet()
 		began, deadline, _ := s.drain.now()
 		if !s.waiting() || time.Since(began) > deadline.Sub(began)/2 {
 			return

@@ -25,13 +25,13 @@ type endpoint struct {
 }
 
 // newEndpoint borrows fd.
-func newEndpoint(name, network string, fd int) (*endpoint, error) {
+func (s *Service) newEndpoint(name, network string, fd int) (*endpoint, error) {
 	e := &endpoint{name: name}
 	var err error
 	if strings.HasPrefix(network, "udp") || network == "unixgram" {
 		e.packets, e.user, err = packetsOf(fd)
-	} else {
-		e.listener, err = listenerOf(fd)
+	} else if e.listener, err = listenerOf(fd); err == nil {
+		e.listener.log, e.listener.draining = s.log, s.Draining()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot use listener %q (%s): %w", name, network, err)
@@ -131,15 +131,19 @@ func (e *endpoint) tendPackets(s *sweep) {
 	}
 }
 
-// cut closes every connection that is still open and returns their number.
+// cut closes every connection that is still open and returns their number,
+// without those that had come to their end and were being closed.
 func (e *endpoint) cut() int {
 	if e.packets != nil {
 		_ = e.packets.close()
 		return 0
 	}
-	left := e.listener.conns.open()
-	for _, t := range left {
+	cut := 0
+	for _, t := range e.listener.conns.open() {
+		if !t.closing {
+			cut++
+		}
 		_ = t.conn.Close()
 	}
-	return len(left)
+	return cut
 }

@@ -11,10 +11,6 @@ import (
 // told to go and its last stream ended; net/http uses the same time.
 const goAwayGrace = time.Second
 
-// frameHeader is the length of the header of an HTTP/2 frame; its first three
-// bytes are the length of the rest (RFC 9113, 4.1).
-const frameHeader = 9
-
 // goAwayFrame is GOAWAY with the highest stream number and no error: open no
 // further streams; those that are on their way will be served (RFC 9113, 6.8).
 func goAwayFrame() []byte {
@@ -38,9 +34,16 @@ type goAway struct {
 
 	mu      sync.Mutex
 	w       io.Writer // the connection; nil before the first write
-	header  [frameHeader]byte
-	have    int // bytes of header seen
-	payload int // bytes of the frame's payload still to come
+	written frames
+
+	incoming frames      // of the reader only
+	partial  atomic.Bool // the client has sent a part of something
+}
+
+// read follows what the client sent. Reads of a connection do not overlap.
+func (g *goAway) read(b []byte) {
+	g.incoming.follow(b)
+	g.partial.Store(!g.incoming.whole())
 }
 
 // write writes b and then, if it was asked for and a frame ends here, GOAWAY.
@@ -55,7 +58,7 @@ func (g *goAway) write(w io.Writer, b []byte) (int, error) {
 	}
 	n, err := w.Write(b)
 	if g.http2.Load() {
-		g.follow(b[:n])
+		g.written.follow(b[:n])
 		if err == nil {
 			g.flush()
 		}
@@ -63,28 +66,9 @@ func (g *goAway) write(w io.Writer, b []byte) (int, error) {
 	return n, err
 }
 
-// follow finds the end of the frames in b.
-func (g *goAway) follow(b []byte) {
-	for len(b) > 0 {
-		if g.payload > 0 {
-			n := min(g.payload, len(b))
-			g.payload -= n
-			b = b[n:]
-			continue
-		}
-		n := copy(g.header[g.have:], b)
-		g.have += n
-		b = b[n:]
-		if g.have == frameHeader {
-			g.payload = int(g.header[0])<<16 | int(g.header[1])<<8 | int(g.header[2])
-			g.have = 0
-		}
-	}
-}
-
 // flush writes GOAWAY once, if it was asked for and this is a place for it.
 func (g *goAway) flush() {
-	between := g.http2.Load() && g.have == 0 && g.payload == 0
+	between := g.http2.Load() && g.written.between()
 	if between && g.asked.Load() && g.told.Load() == 0 {
 		g.told.Store(time.Now().UnixNano())
 		// An error shows in the next write of the server.

@@ -261,3 +261,76 @@ func TestGoAwayLeavesHTTP1Alone(t *testing.T) {
 		t.Errorf("wrote %q", out.String())
 	}
 }
+
+// TestHalfAFrameIsWaitedFor: a request whose first bytes have come is served,
+// like half a request of HTTP/1.
+func TestHalfAFrameIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	cert := testCertificate(t)
+	for _, secure := range []bool{true, false} {
+		t.Run(map[bool]string{true: "TLS", false: "clear"}[secure], func(t *testing.T) {
+			t.Parallel()
+			scheme := "http"
+			f := supervise(t, tcpPort("http"))
+			c := f.start(Config{IdleTimeout: 50 * time.Millisecond}, serveHTTPWith(func() *http.Server {
+				srv := &http.Server{Handler: echoHandler()}
+				if secure {
+					scheme = "https"
+					srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
+				} else {
+					srv.Protocols = new(http.Protocols)
+					srv.Protocols.SetUnencryptedHTTP2(true)
+				}
+				return srv
+			}))
+			client := frameDial(t, f.addr(), secure)
+			client.request(1, scheme)
+			client.until(1)
+			var half bytes.Buffer
+			direct := client.Framer
+			client.Framer = http2.NewFramer(&half, nil)
+			client.request(3, scheme)
+			client.Framer = direct
+			client.must(second(client.Conn.Write(half.Next(half.Len() / 2))))
+			eventually(t, "half a frame is read", func() bool {
+				open := c.service.endpoints[0].listener.conns.open()
+				return len(open) == 1 && open[0].speaksHTTP2().partial.Load()
+			})
+			c.beginDrain(20*time.Second, false)
+			client.until(0)
+			wait(300 * time.Millisecond)
+			client.must(second(client.Conn.Write(half.Bytes())))
+			client.until(3)
+			c.drained()
+		})
+	}
+}
+
+// TestHeaderBlockIsFollowedToItsEnd cuts a request, between frames too.
+func TestHeaderBlockIsFollowedToItsEnd(t *testing.T) {
+	t.Parallel()
+	b := bytes.NewBufferString(http2.ClientPreface)
+	w := http2.NewFramer(b, nil)
+	whole := map[int]bool{b.Len(): true}
+	end := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole[b.Len()] = true
+	}
+	end(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}))
+	end(w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte("abc"), EndHeaders: true}))
+	if err := w.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: []byte("abc")}); err != nil {
+		t.Fatal(err)
+	}
+	end(w.WriteContinuation(3, true, []byte("def")))
+	end(w.WritePing(false, [8]byte{}))
+	for cut := 1; cut <= b.Len(); cut++ {
+		var g tracked
+		g.expectHTTP2().read(b.Bytes()[:1])
+		g.goAway.Load().read(b.Bytes()[1:cut])
+		if got := !g.goAway.Load().partial.Load(); got != whole[cut] {
+			t.Errorf("after %d bytes: whole %v", cut, got)
+		}
+	}
+}

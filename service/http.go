@@ -72,6 +72,7 @@ type httpServer struct {
 	draining atomic.Bool                    // set when the intake has stopped
 	serving  atomic.Int64                   // connections that srv has a goroutine for
 	open     int                            // of the sweep: connections that are not hijacked
+	closers  sync.WaitGroup                 // of tracked.beginClose
 	shutdown sync.Once
 }
 
@@ -85,8 +86,10 @@ func newHTTPServer(srv *http.Server) *httpServer {
 	return h
 }
 
-// stop closes what is left when the drain has ended.
+// stop closes what is left when the drain has ended and every connection is
+// closed.
 func (h *httpServer) stop() {
+	h.closers.Wait()
 	_ = h.srv.Close()
 	if h.http2 != nil {
 		h.http2.stop()
@@ -144,9 +147,11 @@ func (h *httpServer) tend(conns []*tracked, s *sweep) {
 		if g := t.goAway.Load(); g != nil {
 			g.ask()
 		}
-		if batch > 0 && t.mayClose(s) {
-			t.close()
+		if !t.closing && batch > 0 && t.mayClose(s) {
+			t.beginClose(&h.closers)
 			batch--
+		}
+		if t.gone.Load() {
 			continue
 		}
 		s.open++
@@ -176,7 +181,7 @@ func (t *tracked) mayClose(s *sweep) bool {
 	if g := t.speaksHTTP2(); g != nil && state == http.StateIdle {
 		told := g.told.Load()
 		since, limit = later(time.Unix(0, told), t.idleSince()), min(limit, goAwayGrace)
-		return told != 0 && s.now.Sub(since) >= limit && !t.readable()
+		return told != 0 && s.now.Sub(since) >= limit && t.isQuiet(g) && !t.readable()
 	}
 	switch state {
 	case http.StateNew:
@@ -196,6 +201,17 @@ func (t *tracked) mayClose(s *sweep) bool {
 		return false
 	}
 	return s.now.Sub(since) >= limit && !t.readable()
+}
+
+// isQuiet reports whether an HTTP/2 client sends nothing: nothing was read since
+// the last look, for net/http to act on, and no part of a frame waits for the
+// rest. The number of reads alone does not tell, because clients send frames
+// that are no requests at any time.
+func (t *tracked) isQuiet(g *goAway) bool {
+	reads := t.reads.Load()
+	quiet := t.seen == reads && !g.partial.Load()
+	t.seen = reads
+	return quiet
 }
 
 func (t *tracked) idleSince() time.Time { return time.Unix(0, t.idleAt.Load()) }

@@ -163,6 +163,14 @@ func (c *http2TLSConn) Write(b []byte) (int, error) {
 	return c.goAway.write(c.Conn, b)
 }
 
+func (c *http2TLSConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.goAway != nil && n > 0 {
+		c.goAway.read(b[:n])
+	}
+	return n, err
+}
+
 func (c *http2TLSConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() { close(c.closed) })

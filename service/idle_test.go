@@ -34,7 +34,8 @@ func TestMayClose(t *testing.T) {
 		{"new, accepted just now", conn(http.StateNew, func(t *tracked) { t.accepted = now }), false},
 		{"HTTP/2, not told yet", http2Conn(conn(http.StateIdle, nil), time.Time{}), false},
 		{"HTTP/2, told just now", http2Conn(conn(http.StateIdle, nil), now), false},
-		{"HTTP/2, told for long", http2Conn(conn(http.StateIdle, func(t *tracked) { t.reads.Add(3) }), now.Add(-goAwayGrace)), true},
+		{"HTTP/2, told for long", http2Conn(conn(http.StateIdle, func(t *tracked) { t.reads.Add(3); t.seen = 3 }), now.Add(-goAwayGrace)), true},
+		{"HTTP/2, a frame just read", http2Conn(conn(http.StateIdle, func(t *tracked) { t.reads.Add(3); t.seen = 2 }), now.Add(-goAwayGrace)), false},
 		{"HTTP/2, streams open", http2Conn(conn(http.StateActive, nil), now.Add(-time.Minute)), false},
 	} {
 		if got := test.t.mayClose(view); got != test.want {

@@ -66,7 +66,7 @@ func (s *Service) adopt(passed []fdpass.Listener) error {
 	for _, l := range passed {
 		if failed == nil {
 			var e *endpoint
-			if e, failed = newEndpoint(l.Name, l.Network, l.FD); failed == nil {
+			if e, failed = s.newEndpoint(l.Name, l.Network, l.FD); failed == nil {
 				s.endpoints = append(s.endpoints, e)
 			}
 		}
@@ -87,7 +87,7 @@ func alone(cfg Config) (*Service, error) {
 		return nil, err
 	}
 	for i, socket := range sockets {
-		e, err := newEndpoint(socket.Name, socket.Network, socket.FD)
+		e, err := s.newEndpoint(socket.Name, socket.Network, socket.FD)
 		if err != nil {
 			for _, rest := range sockets[i:] {
 				err = errors.Join(err, rest.Close())

@@ -3,8 +3,10 @@ package service
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -17,11 +19,17 @@ type streamListener interface {
 }
 
 // A listener pauses and counts. Accept may be called concurrently; while the
-// service is paused it waits and returns no error.
+// service is paused, or the system short of something, it waits and returns no
+// error.
 type listener struct {
-	inner streamListener
-	gate  gate
-	conns *registry
+	inner  streamListener
+	gate   gate
+	conns  *registry
+	closed chan struct{} // closed by Close
+	once   sync.Once     // of closed
+	// Set before the first Accept.
+	log      *slog.Logger
+	draining <-chan struct{} // nil: never
 	// prepare, if set, readies a connection before anybody sees it.
 	prepare func(*tracked)
 }
@@ -33,7 +41,7 @@ func listenerOf(fd int) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{inner: inner, conns: newRegistry()}
+	l := &listener{inner: inner, conns: newRegistry(), closed: make(chan struct{}), log: slog.Default()}
 	l.gate.setDeadline = inner.SetDeadline
 	return l, nil
 }
@@ -71,22 +79,38 @@ func fileOf(fd int) (*os.File, error) {
 	return os.NewFile(uintptr(own), "listener"), nil
 }
 
-// Accept registers the connection before it leaves the gate: once the gate is
-// quiet, the registry holds every connection there will be.
+// Accept tries again after an error that passes, with growing pauses: net/http
+// would end its server for most of them. It waits outside the gate, so that a
+// pause does not wait for it.
 func (l *listener) Accept() (net.Conn, error) {
+	var wait backoff
 	for {
-		if err := l.gate.enter(); err != nil {
-			return nil, l.failed(err)
-		}
-		c, err := l.inner.Accept()
-		if err == nil {
-			c = l.track(c)
-		}
-		l.gate.leave()
-		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return c, err
+		c, err := l.accept()
+		switch {
+		case err == nil:
+			return c, nil
+		case errors.Is(err, os.ErrDeadlineExceeded): // woken by a pause
+		case isTemporary(err):
+			l.log.Warn("cannot accept for now", "err", err, "again_in", wait.next())
+			wait.sleep(l.closed, l.draining)
+		default:
+			return nil, err
 		}
 	}
+}
+
+// accept registers the connection before it leaves the gate: once the gate is
+// quiet, the registry holds every connection there will be.
+func (l *listener) accept() (net.Conn, error) {
+	if err := l.gate.enter(); err != nil {
+		return nil, l.failed(err)
+	}
+	defer l.gate.leave()
+	c, err := l.inner.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.track(c), nil
 }
 
 func (l *listener) track(c net.Conn) net.Conn {
@@ -129,6 +153,7 @@ func (l *listener) SyscallConn() (syscall.RawConn, error) { return l.inner.Sysca
 func (l *listener) Close() error {
 	err := l.inner.Close()
 	l.gate.close()
+	l.once.Do(func() { close(l.closed) })
 	return err
 }
 

@@ -24,7 +24,9 @@ type hook struct {
 
 // OnCleanup has f called at the end of Run, when no connection is left; hooks
 // run in the reverse order of their registration. f's context ends after
-// [Config].CleanupTimeout; a hook that goes on regardless is left behind.
+// [Config].CleanupTimeout; a hook that goes on regardless is left behind. A
+// supervisor kills the process if all the hooks together take longer than twice
+// its --stop-grace (5 s by default).
 func (s *Service) OnCleanup(name string, f func(context.Context) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,7 +37,11 @@ func (s *Service) OnCleanup(name string, f func(context.Context) error) {
 // has ended, in three phases: stop intake (nothing more is accepted), drain
 // (open connections come to their end, or to the deadline), cleanup (the hooks).
 // The end is asked for by the supervisor, by SIGTERM or SIGINT, which Run
-// catches, or by the end of ctx.
+// catches, or by the end of ctx. A signal often reaches the supervisor too, as
+// from a terminal or from systemd: so under a supervisor a signal or the end of
+// ctx is first given half a second in which the supervisor may say how to
+// drain, and the service accepts meanwhile. A drain that the supervisor orders
+// begins at once.
 //
 // The error is nil after an ordinary end. Otherwise it is that of a server that
 // could not go on accepting, for which the service drains too, or of a cleanup
@@ -111,13 +117,13 @@ func (s *Service) watch(ctx context.Context) (stop func()) {
 			select {
 			case <-done:
 				done = nil
-				s.drainMyself("context")
+				s.drainAsked("context", ended)
 			case sig := <-signals:
 				if sig == os.Interrupt && !s.Supervised() && isClosed(s.Draining()) {
 					s.log.Warn("interrupted again: closing open connections")
 					s.drain.amend(0, false)
 				}
-				s.drainMyself(sig.String())
+				s.drainAsked(sig.String(), ended)
 			case <-ended:
 				return
 			}

@@ -97,18 +97,3 @@ func TestServerThatCannotAcceptEndsTheService(t *testing.T) {
 		t.Error("Run returned no error")
 	}
 }
-func TestAcceptLoopBacksOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newService(Config{Logger: quietLog(t)})
-		l := &brokeListener{left: 12, done: make(chan struct{})}
-		start := time.Now()
-		var loop sync.WaitGroup
-		loop.Go(func() { _ = s.acceptLoop(l, echo) })
-		<-l.done
-		// 5, 10, ... 640 ms, then a second each.
-		if took := time.Since(start); took != 1275*time.Millisecond+4*time.Second {
-			t.Errorf("12 failures took %v", took)
-		}
-		loop.Wait()
-	})
-}

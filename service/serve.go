@@ -2,11 +2,8 @@ package service
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
-	"syscall"
-	"time"
 )
 
 // Serve registers handle for the connections of a listener: Run accepts them
@@ -29,59 +26,14 @@ func (s *Service) Serve(name string, handle func(context.Context, net.Conn)) err
 func (s *Service) acceptLoop(l net.Listener, handle func(context.Context, net.Conn)) error {
 	var handlers sync.WaitGroup
 	defer handlers.Wait()
-	var wait backoff
 	for {
 		c, err := l.Accept()
-		switch {
-		case err == nil:
-			wait = 0
-			handlers.Go(func() {
-				defer c.Close()
-				handle(s.cutting, c)
-			})
-		case isTemporary(err):
-			s.log.Warn("cannot accept for now", "err", err, "again_in", wait.next())
-			wait.sleep(s.Draining())
-		default:
+		if err != nil {
 			return err
 		}
-	}
-}
-
-// isTemporary tells want of a resource, or trouble of the one connection that
-// was being accepted (accept(2)), from a listener that is closed or broken.
-func isTemporary(err error) bool {
-	for _, e := range []syscall.Errno{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-		syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM,
-		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// A backoff is the last time waited: 5 ms at first, doubled up to a second.
-type backoff time.Duration
-
-func (b *backoff) next() time.Duration {
-	*b = backoff(min(max(2*time.Duration(*b), 5*time.Millisecond), time.Second))
-	return time.Duration(*b)
-}
-
-// sleep waits for the time that next gave, or until hurry is closed: then no
-// longer than the shortest one.
-func (b *backoff) sleep(hurry <-chan struct{}) {
-	timer := time.NewTimer(time.Duration(*b))
-	defer timer.Stop()
-	if isClosed(hurry) {
-		<-time.After(min(time.Duration(*b), 5*time.Millisecond))
-		return
-	}
-	select {
-	case <-timer.C:
-	case <-hurry:
+		handlers.Go(func() {
+			defer c.Close()
+			handle(s.cutting, c)
+		})
 	}
 }

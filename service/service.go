@@ -65,7 +65,8 @@ func (s *Service) Names() []string {
 
 // Listener returns the stream listener of that name, always the same one. While
 // the service is paused, Accept waits; once it drains, Accept returns
-// net.ErrClosed. The connections are counted until they are closed; they have
+// net.ErrClosed. Errors that pass, for want of descriptors for instance, are
+// logged and Accept tries again: what it returns is final. The connections are counted until they are closed; they have
 // the methods of *net.TCPConn or *net.UnixConn and keep their use of sendfile
 // and splice. The listener has SyscallConn too; closing it closes this process's
 // copy only.
