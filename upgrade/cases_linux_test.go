@@ -2,6 +2,7 @@ package upgrade_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -49,7 +50,7 @@ func TestBadCandidateIsAborted(t *testing.T) {
 		{"exits before hello", "exited with status 3", []string{"-exit-before-hello", "3"}},
 		{"crashes before ready", "exited with status", []string{"-crash-before-ready"}},
 		{"panics", "exited with status 2", []string{"-panic"}},
-		{"hangs before hello", "did not say ready within", []string{"-hang-before-hello"}},
+		{"hangs before hello", "does the program speak the protocol", []string{"-hang-before-hello"}},
 		{"hangs before ready", "did not say ready within", []string{"-hang-before-ready"}},
 		{"never ready", "did not say ready within", []string{"-never-ready"}},
 		{"says failed", "no database", []string{"-fail", "no database"}},
@@ -65,7 +66,7 @@ func TestBadCandidateIsAborted(t *testing.T) {
 		t.Run(bad.name, func(t *testing.T) {
 			t.Parallel()
 			p := quick()
-			p.ReadyTimeout, p.Overlap = 1500*time.Millisecond, 500*time.Millisecond
+			p.ReadyTimeout, p.Overlap = 3*time.Second, 500*time.Millisecond
 			r := start(t, p)
 			r.lossless(func() {
 				report := r.upgrade(bad.flags...)
@@ -96,6 +97,7 @@ func TestBadProgramIsRefused(t *testing.T) {
 			reason  string
 		}{
 			filepath.Join(dir, "missing"): {upgrade.Refused, "no such file"},
+			"/bin/true":                   {upgrade.Aborted, "exited with status 0; it never said hello"},
 			plain:                         {upgrade.Refused, "not executable"},
 			dir:                           {upgrade.Refused, "is a directory"},
 			junk:                          {upgrade.Aborted, "exec format error"},
@@ -406,7 +408,9 @@ func TestStopInEveryPhaseLeavesNothing(t *testing.T) {
 		{"idle", nil, upgrade.PhaseIdle},
 		{"start", []string{"-never-ready"}, upgrade.PhaseStart},
 		{"start, ignoring SIGTERM", []string{"-never-ready", "-ignore-term"}, upgrade.PhaseStart},
+		{"ready", []string{"-unhealthy"}, upgrade.PhaseReady},
 		{"overlap", []string{}, upgrade.PhaseOverlap},
+		{"gate", []string{}, upgrade.PhaseGate},
 		{"bake", []string{}, upgrade.PhaseBake},
 	} {
 		t.Run(phase.name, func(t *testing.T) {
@@ -417,7 +421,11 @@ func TestStopInEveryPhaseLeavesNothing(t *testing.T) {
 				p.Overlap = 20 * time.Second
 			}
 			p.StopGrace = 300 * time.Millisecond
-			r := start(t, p)
+			watcher := upgrade.Watcher(patientProber{})
+			if phase.seen == upgrade.PhaseGate {
+				watcher = shutGate{}
+			}
+			r := startWatched(t, p, watcher)
 			answer := r.slowRequest(500 * time.Millisecond)
 			reports := make(chan upgrade.Report, 1)
 			if phase.flags != nil {
@@ -439,6 +447,27 @@ func TestStopInEveryPhaseLeavesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shutGate is a prober whose gate does not open.
+type shutGate struct{ prober }
+
+func (shutGate) Gate(ctx context.Context, _ upgrade.Target) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestStopDuringTheBackOff(t *testing.T) {
+	t.Parallel()
+	p := quick()
+	p.BackoffMin, p.BackoffMax = time.Minute, time.Minute
+	r := start(t, p)
+	s := r.await("the first", func(upgrade.Status) bool { return true })
+	if err := syscall.Kill(active(s).PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r.await("the back-off", func(s upgrade.Status) bool { return s.Restart != nil && active(s) == nil })
+	r.stop()
 }
 
 func TestGrandchildrenEndWithTheirGeneration(t *testing.T) {
@@ -553,6 +582,27 @@ func TestHundredUpgradesTenASecond(t *testing.T) {
 	}
 	if sockets, _ := os.ReadDir(r.runDir); len(sockets) != 1 {
 		t.Errorf("%d sockets in the run directory, want 1", len(sockets))
+	}
+	r.stop()
+}
+
+// TestHangInTheBakeIsRolledBack stops the candidate with SIGSTOP: without a
+// probe, only its silence at the end of the bake can tell.
+func TestHangInTheBakeIsRolledBack(t *testing.T) {
+	t.Parallel()
+	p := quick()
+	p.Bake, p.PauseTimeout, p.StopGrace, p.DrainTimeout = 500*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+	r := startWatched(t, p, nil)
+	reports := make(chan upgrade.Report, 1)
+	go func() { reports <- r.upgrade() }() // joined by the receive below
+	s := r.await("the bake", func(s upgrade.Status) bool { return s.Phase == upgrade.PhaseBake })
+	if err := syscall.Kill(active(s).PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	r.wants(<-reports, upgrade.RolledBack, "did not answer")
+	s = r.await("the hung one's end", func(s upgrade.Status) bool { return len(s.Generations) == 1 })
+	if g := active(s); g == nil || g.Generation != 1 {
+		t.Errorf("active is %+v, want generation 1", g)
 	}
 	r.stop()
 }

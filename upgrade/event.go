@@ -155,19 +155,23 @@ type (
 	}
 	StopTimer struct{ Timer TimerID }
 	// Tell reports progress; Request is 0 where no caller waits for it.
+	// Trouble marks what should not have happened.
 	Tell struct {
 		Request    uint64
 		Phase      Phase
 		Generation int
 		Text       string
+		Trouble    bool
 	}
 	// Reply answers a Requested: exactly one for each.
 	Reply struct {
-		Request                uint64
-		Kind                   Kind
-		Verdict                Verdict
-		Reason                 string
-		From, To               int
+		Request  uint64
+		Kind     Kind
+		Verdict  Verdict
+		Reason   string
+		From, To int
+		// Active is the generation that accepts now; 0 if there is none.
+		Active                 int
 		FromRelease, ToRelease *Release
 		Forced                 bool
 		Drained                bool

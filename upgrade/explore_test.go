@@ -25,6 +25,7 @@ type world struct {
 	open     []uint64       // requests without a reply
 	kinds    map[uint64]Kind
 	requests uint64
+	closed   bool // the supervisor's copies of the listeners
 	ended    bool
 }
 
@@ -87,7 +88,7 @@ func (w *world) clone() *world {
 	}
 	return &world{m: &m, alive: slices.Clone(w.alive), told: maps.Clone(w.told), orders: maps.Clone(w.orders),
 		timers: slices.Clone(w.timers), open: slices.Clone(w.open), kinds: maps.Clone(w.kinds),
-		requests: w.requests, ended: w.ended}
+		requests: w.requests, closed: w.closed, ended: w.ended}
 }
 
 // key names the state without the numbers that only grow.
@@ -100,7 +101,7 @@ func (w *world) key() string {
 		}
 		return fmt.Sprint(g.ready, g.canPause, g.mute, g.terminated, g.drained, w.told[g.number], g.waiter != nil, ";")
 	}
-	fmt.Fprintf(&b, "%s %t%t%t%t%t;", m.phase, m.baked && m.phase == PhaseBake, m.deadline != 0, m.stopping, m.failure != "", m.finished)
+	fmt.Fprintf(&b, "%s %t%t%t%t%t%t;", m.phase, m.bakeStep > bakeWatch && m.phase == PhaseBake, m.bakeStep > bakeAnswer && m.phase == PhaseBake, m.deadline != 0, m.stopping, m.failure != "", m.finished)
 	if r := m.request; r != nil {
 		fmt.Fprintf(&b, "%s%t%t%t%t;", r.Kind, r.Force, r.WaitDrain, r.timer != 0, r.undo != 0)
 	}
@@ -160,7 +161,7 @@ func (w *world) events() []Event {
 }
 
 func testRelease(name string) Release {
-	return Release{Program: Program{Command: []string{name}}, Path: "/srv/" + name}
+	return Release{Program: Program{Command: []string{name}}, Path: "/srv/" + name, File: name}
 }
 
 // step feeds e and returns what is wrong with the answer; "" if nothing is.
@@ -209,7 +210,7 @@ func (w *world) wrongTurn(e Event, active, paused *generation, orders map[int]ui
 			return fmt.Sprintf("generation %d counts as paused by %#v", now.number, e)
 		}
 	}
-	if now := w.m.active; now != nil && now == paused {
+	if now := w.m.active; now != nil && now == paused && !now.mute {
 		if said, ok := e.(SaidResumed); !ok || said != (SaidResumed{now.number, orders[now.number]}) {
 			return fmt.Sprintf("generation %d counts as resumed by %#v", now.number, e)
 		}
@@ -233,7 +234,15 @@ func (w *world) take(a Action) string {
 	case Resume:
 		w.told[a.Generation], w.orders[a.Generation] = toldResume, a.ID
 	case Drain:
+		if a.Final != w.closed {
+			return fmt.Sprintf("%#v, with the listeners closed: %t", a, w.closed)
+		}
 		return w.endOf(a.Generation, toldEnd)
+	case CloseListeners:
+		if w.closed || !w.m.stopping {
+			return "the listeners are closed twice, or without a stop"
+		}
+		w.closed = true
 	case Terminate:
 		return w.endOf(a.Generation, toldEnd)
 	case Kill:
@@ -327,6 +336,9 @@ func badNews(e Event) bool { return subject(e) != 0 }
 func (w *world) wrong() string {
 	m := w.m
 	if m.finished {
+		if !w.closed {
+			return "finished without closing the listeners"
+		}
 		if len(w.alive) > 0 || len(w.open) > 0 || len(w.timers) > 0 || !w.ended {
 			return fmt.Sprintf("finished with %v alive, requests %v open, timers %v", w.alive, w.open, w.timers)
 		}
@@ -344,14 +356,8 @@ func (w *world) wrong() string {
 func (w *world) wrongSlots() string {
 	m := w.m
 	var held []int
-	slots := slices.Concat([]*generation{m.active, m.candidate, m.paused}, m.draining, m.killed)
-	if m.restarting != nil {
-		slots = append(slots, m.restarting.generation)
-	}
-	for _, g := range slots {
-		if g != nil {
-			held = append(held, g.number)
-		}
+	for _, g := range m.all {
+		held = append(held, g.number)
 	}
 	slices.Sort(held)
 	alive := slices.Sorted(slices.Values(w.alive))
@@ -435,7 +441,7 @@ func (w *world) wrongService() string {
 	if m.active == nil && m.restarting == nil && !resuming {
 		return "nobody accepts and nobody is to"
 	}
-	if m.active != nil && m.phase != PhaseCutOver && m.phase != PhaseRollback && w.told[m.active.number] == toldPause {
+	if m.active != nil && !m.active.mute && m.phase != PhaseCutOver && m.phase != PhaseRollback && w.told[m.active.number] == toldPause {
 		return fmt.Sprintf("generation %d is active and was told to pause", m.active.number)
 	}
 	if m.active != nil && w.told[m.active.number] >= toldEnd {

@@ -20,7 +20,7 @@ type Machine struct {
 
 	phase    Phase
 	deadline TimerID // of the phase
-	baked    bool    // the time of the bake is over
+	bakeStep bakeStep
 	request  *request
 
 	active     *generation
@@ -158,7 +158,7 @@ func (m *Machine) objection(e Requested) string {
 	case m.request != nil:
 		return ""
 	case e.Kind == KindRollback && m.previous == nil:
-		return "there is no previous release to go back to"
+		return "there is no previous release to go back to (one with another file or other arguments)"
 	case len(m.draining)+len(m.killed) >= m.policy.MaxDraining:
 		return fmt.Sprintf("%d generations (%s) have not ended yet, and %d is the limit; wait, or lower the drain timeout",
 			len(m.draining)+len(m.killed), numbers(m.draining, m.killed), m.policy.MaxDraining)
@@ -167,11 +167,11 @@ func (m *Machine) objection(e Requested) string {
 }
 
 func (m *Machine) refuse(e Requested, reason string) {
-	r := Reply{Request: e.Request, Kind: e.Kind, Verdict: Refused, Reason: reason, Forced: e.Force, FromRelease: m.release}
+	r := &request{Requested: e, fromRelease: m.release}
 	if m.active != nil {
-		r.From = m.active.number
+		r.from = m.active.number
 	}
-	m.do(r)
+	m.do(m.answer(r, Refused, reason))
 }
 
 func (m *Machine) admitted(e Admitted) {
@@ -205,7 +205,7 @@ func (m *Machine) saidReady(e SaidReady) {
 
 func (m *Machine) probePassed(n int) {
 	switch {
-	case m.baking().is(n) && m.baked:
+	case m.baking().is(n) && m.bakeStep == bakeProbe:
 		m.commit("")
 	case m.candidate.is(n) && m.phase == PhaseReady:
 		if m.active == nil {
@@ -234,8 +234,11 @@ func (m *Machine) gateOpened(e GateOpened) {
 		return
 	}
 	m.cancelRestart() // what the candidate is about to replace needs none
+	if m.request != nil {
+		m.request.from = m.active.number // a restart may have changed it
+	}
 	if m.active.canPause && !m.active.mute {
-		m.enter(PhaseCutOver, m.active.number, "is paused: "+e.Reason)
+		m.enter(PhaseCutOver, m.active.number, "is told to pause: "+e.Reason)
 		m.active.command = m.nextSerial()
 		m.setDeadline(m.policy.PauseTimeout)
 		m.do(Pause{m.active.number, uint64(m.active.command)})
@@ -249,6 +252,7 @@ func (m *Machine) saidPaused(e SaidPaused) {
 	if m.phase != PhaseCutOver || !m.active.is(e.Generation) || e.ID != uint64(m.active.command) {
 		return
 	}
+	m.tell(e.Generation, "is paused")
 	m.paused, m.active, m.candidate = m.active, m.candidate, nil
 	m.bake(m.active)
 }
@@ -262,19 +266,35 @@ func (m *Machine) bake(n *generation) {
 	}
 	m.enter(PhaseBake, n.number, fmt.Sprintf("is watched for %v", m.policy.Bake))
 	m.setDeadline(m.policy.Bake)
-	m.baked = false
+	m.bakeStep = bakeWatch
 	m.do(WatchBake{n.number})
 }
 
-// bakeTimeout asks for one more look before the commit: a watch that came to
-// see nothing, because the machine was too busy, has found nothing wrong either.
+// bakeTimeout does not take a quiet watch for a good sign: a watch that came to
+// see nothing, because the machine slept or was too busy, has found nothing
+// wrong either, and an exit may be on its way. So the new generation is asked
+// for a sign of life, then looked at once more.
 func (m *Machine) bakeTimeout() {
 	g := m.baking()
-	if m.baked {
-		m.undo(fmt.Sprintf("generation %d could not be seen to be well within %v after its bake", g.number, m.policy.GateTimeout))
-		return
+	switch m.bakeStep {
+	case bakeWatch:
+		if !g.canPause {
+			m.confirmBake(g)
+			return
+		}
+		m.bakeStep = bakeAnswer
+		g.command = m.nextSerial()
+		m.setDeadline(m.policy.PauseTimeout)
+		m.do(Resume{g.number, uint64(g.command)}) // it accepts already: only the answer matters
+	case bakeAnswer:
+		m.undo(fmt.Sprintf("generation %d did not answer within %v at the end of its bake", g.number, m.policy.PauseTimeout))
+	case bakeProbe:
+		m.undo(fmt.Sprintf("generation %d could not be seen to be well within %v at the end of its bake", g.number, m.policy.GateTimeout))
 	}
-	m.baked = true
+}
+
+func (m *Machine) confirmBake(g *generation) {
+	m.bakeStep = bakeProbe
 	m.setDeadline(m.policy.GateTimeout)
 	m.do(ConfirmBake{g.number})
 }
@@ -300,7 +320,10 @@ func (m *Machine) commit(note string) {
 	m.paused = nil
 	m.do(Unwatch{m.active.number})
 	m.cancelRestart()
-	m.previous, m.release = m.release, &m.active.release
+	if m.release == nil || !m.release.same(m.active.release) { // a repeated upgrade leaves the way back as it is
+		m.previous = m.release
+	}
+	m.release = &m.active.release
 	m.failures = 0
 	reason := fmt.Sprintf("generation %d is active", m.active.number)
 	if note != "" {
@@ -311,11 +334,11 @@ func (m *Machine) commit(note string) {
 		return
 	}
 	m.enter(PhaseCommit, old.number, "is told to drain")
-	m.drain(old, false)
+	m.drain(old)
 	if m.request != nil && m.request.WaitDrain {
 		m.request.reason = reason
-		old.waiter = m.leave()
-		m.do(Tell{old.waiter.Request, PhaseDrain, old.number, "drains; its end is waited for"})
+		old.waiter = m.leave(Committed)
+		m.do(Tell{Request: old.waiter.Request, Phase: PhaseDrain, Generation: old.number, Text: "drains; its end is waited for"})
 		return
 	}
 	m.end(Committed, reason)
@@ -344,7 +367,7 @@ func (m *Machine) unfit(n int, what string) {
 	case m.active.is(n) && m.phase == PhaseBake && m.paused != nil:
 		m.undo(reason)
 	case m.active.is(n):
-		m.tell(n, what)
+		m.warn(reason)
 	case m.restarting.is(n):
 		g := m.restarting.generation
 		m.restarting.generation = nil
@@ -372,14 +395,14 @@ func (m *Machine) undo(reason string) {
 }
 
 func (m *Machine) abort(reason string) {
-	if g := m.candidate; g != nil {
-		m.candidate = nil
-		m.discard(g)
-	}
 	if m.release == nil { // the first generation of all
 		m.failure = "the first generation cannot become ready: " + reason
 		m.stop(StopRequested{})
 		return
+	}
+	if g := m.candidate; g != nil {
+		m.candidate = nil
+		m.discard(g)
 	}
 	m.end(Aborted, reason)
 }
@@ -399,6 +422,10 @@ func (m *Machine) resume(old *generation, reason string) {
 }
 
 func (m *Machine) saidResumed(e SaidResumed) {
+	if g := m.baking(); g.is(e.Generation) && m.bakeStep == bakeAnswer && e.ID == uint64(g.command) {
+		m.confirmBake(g)
+		return
+	}
 	if m.phase != PhaseRollback {
 		return
 	}
@@ -429,9 +456,13 @@ func (m *Machine) channelLost(e ChannelLost) {
 	}
 	switch {
 	case m.active.is(e.Generation) && m.phase == PhaseCutOver && m.candidate != nil:
-		m.commit(fmt.Sprintf("generation %d %s instead of pausing", e.Generation, e.Reason))
+		m.tell(e.Generation, e.Reason+" instead of pausing: both accept until the commit")
+		m.bake(m.candidate)
 	case m.paused.is(e.Generation) && m.phase == PhaseBake:
-		m.commit(fmt.Sprintf("generation %d %s while paused and cannot be resumed", e.Generation, e.Reason))
+		// A generation without a channel accepts, whatever it was told before
+		// (docs/protocol.md): the bake goes on with both accepting.
+		m.candidate, m.active, m.paused = m.active, m.paused, nil
+		m.tell(e.Generation, e.Reason+" while it was paused: both accept until the commit")
 	case m.paused.is(e.Generation) && m.phase == PhaseRollback:
 		old := m.paused
 		m.paused = nil
@@ -463,13 +494,17 @@ func (m *Machine) exited(e Exited) {
 
 func (m *Machine) lostActive(reason string) {
 	m.active = nil
-	m.tell(0, reason)
+	m.warn(reason)
 	switch {
 	case m.paused != nil && m.phase == PhaseBake:
 		m.resume(m.paused, reason)
 	case m.paused != nil: // it is being resumed already
 	case m.candidate != nil && slices.Contains([]Phase{PhaseOverlap, PhaseGate, PhaseCutOver, PhaseBake}, m.phase):
 		m.promoteNow(reason)
+	case m.phase == PhaseRollback && m.candidate != nil:
+		// It was about to be discarded, but a bad server is better than none.
+		m.active, m.candidate = m.candidate, nil
+		m.notResumed(reason)
 	case m.phase == PhaseRollback && m.restarting == nil:
 		m.backOff(reason)
 		m.abort(m.request.reason + "; " + reason)
@@ -498,9 +533,9 @@ func (m *Machine) lostOther(e Exited) {
 		*slot = slices.Delete(*slot, i, i+1)
 		m.stopTimer(&g.timer)
 		if g.waiter != nil {
-			r := g.waiter.reply(Committed, g.waiter.reason)
+			r := m.answer(g.waiter, Committed, g.waiter.reason)
 			r.Drained, r.Cut = true, g.cut
-			r.CutUnknown = !g.drained && (g.terminated || !e.Clean)
+			r.CutUnknown = !g.drained && (g.terminated || g.mute || !e.Clean)
 			m.do(r)
 		}
 	}
@@ -515,6 +550,7 @@ func (m *Machine) backOff(reason string) {
 	}
 	m.failures++
 	m.restarting = &restart{timer: m.nextSerial(), reason: reason}
+	m.tell(0, fmt.Sprintf("the service is started again within %v", pause))
 	m.do(SetTimer{Timer: m.restarting.timer, After: pause, Jitter: true})
 }
 
@@ -536,6 +572,9 @@ func (m *Machine) restarted() {
 	m.stopTimer(&m.stable)
 	m.stable = m.setTimer(m.policy.StableAfter)
 	m.tell(g.number, "is active")
+	if m.request != nil && m.phase != PhaseRollback {
+		m.request.from = g.number
+	}
 	if m.phase == PhaseRollback {
 		m.end(RolledBack, fmt.Sprintf("%s; its release runs again as generation %d", m.request.reason, g.number))
 	}
@@ -543,7 +582,7 @@ func (m *Machine) restarted() {
 
 func (m *Machine) restartFailed(reason string) {
 	m.stopTimer(&m.restarting.timer)
-	m.tell(0, reason)
+	m.warn(reason)
 	m.backOff(reason)
 	if m.phase == PhaseRollback {
 		m.end(RolledBack, fmt.Sprintf("%s; then %s; it is tried again", m.request.reason, reason))
@@ -567,14 +606,15 @@ func (m *Machine) discard(g *generation) {
 	}
 	m.do(Unwatch{g.number})
 	if g.ready {
-		m.drain(g, false)
+		m.drain(g)
 		return
 	}
 	m.draining = append(m.draining, g)
 	m.terminate(g)
 }
 
-func (m *Machine) drain(g *generation, final bool) {
+// drain is final when the supervisor stops: then nobody else will accept.
+func (m *Machine) drain(g *generation) {
 	m.draining = append(m.draining, g)
 	g.timer = m.setTimer(m.policy.DrainTimeout + m.policy.StopGrace)
 	if g.mute {
@@ -582,7 +622,7 @@ func (m *Machine) drain(g *generation, final bool) {
 		return
 	}
 	g.command = m.nextSerial()
-	m.do(Drain{g.number, uint64(g.command), m.policy.DrainTimeout, final})
+	m.do(Drain{g.number, uint64(g.command), m.policy.DrainTimeout, m.stopping})
 }
 
 func (m *Machine) terminate(g *generation) {
@@ -615,14 +655,14 @@ func (m *Machine) stop(e StopRequested) {
 	if !m.stopping {
 		m.stopping = true
 		m.endForStop()
+		m.do(CloseListeners{})
 		m.cancelRestart()
 		m.stopTimer(&m.stable)
-		m.do(CloseListeners{})
 		candidate, serving := m.candidate, []*generation{m.active, m.paused}
 		m.active, m.candidate, m.paused = nil, nil, nil
 		for _, g := range serving {
 			if g != nil {
-				m.drain(g, true)
+				m.drain(g)
 			}
 		}
 		m.discard(candidate)
@@ -752,17 +792,24 @@ func (m *Machine) tell(generation int, text string) {
 	m.do(t)
 }
 
-// leave ends the upgrade under way without a reply.
-func (m *Machine) leave() *request {
+// warn tells of something that should not have happened.
+func (m *Machine) warn(text string) {
+	m.tell(0, text)
+	t := m.out[len(m.out)-1].(Tell)
+	t.Trouble = true
+	m.out[len(m.out)-1] = t
+}
+
+// leave ends the upgrade under way without a reply, but answers whoever asked
+// to undo it.
+func (m *Machine) leave(v Verdict) *request {
 	r := m.request
 	m.stopDeadline()
 	m.stopTimer(&r.timer)
-	if r.undo != 0 { // it came too late to undo anything
-		late := Reply{Request: r.undo, Kind: KindRollback, Verdict: Refused, From: r.to, FromRelease: r.toRelease,
-			Reason: fmt.Sprintf("%s %d was committed before it could be undone", r.Kind, r.Request)}
-		m.do(late)
-	}
 	m.request, m.phase = nil, PhaseIdle
+	if r.undo != 0 {
+		m.do(r.undone(v, m.stopping))
+	}
 	return r
 }
 
@@ -773,15 +820,6 @@ func (m *Machine) end(v Verdict, reason string) {
 		m.phase = PhaseIdle
 		return
 	}
-	r := m.request
-	undo := r.undo
-	if v != Committed {
-		r.undo = 0
-	}
-	m.leave()
-	m.do(r.reply(v, reason))
-	if undo != 0 && v != Committed {
-		m.do(Reply{Request: undo, Kind: KindRollback, Verdict: Committed, From: r.to, FromRelease: r.toRelease, To: r.from, ToRelease: r.fromRelease,
-			Reason: fmt.Sprintf("%s %d was undone", r.Kind, r.Request)})
-	}
+	r := m.leave(v)
+	m.do(m.answer(r, v, reason))
 }

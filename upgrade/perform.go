@@ -2,12 +2,22 @@ package upgrade
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
 
+// unheard is said of a generation that ended without a word.
+const unheard = "; it never said hello: does the program speak the protocol (package service, or docs/protocol.md)?"
+
 // step feeds one event to the machine and performs what it answers.
 func (s *Supervisor) step(e Event) {
+	s.stranger = ""
+	if g := s.generations[s.machine.starting()]; g != nil {
+		if snapshot := g.process.Snapshot(); snapshot.PID != 0 && !snapshot.Joined {
+			s.stranger = unheard
+		}
+	}
 	for _, a := range s.machine.Step(e) {
 		s.perform(a)
 	}
@@ -101,6 +111,9 @@ func resolveFor(a Admit) (Release, error) {
 func (s *Supervisor) launch(a Launch) {
 	if s.machine.role(a.Generation) == RoleRestarting {
 		s.restarts++
+		if err := a.Release.Check(); err != nil {
+			s.log.Warn("the service is started again from another file than before", "generation", a.Generation, "reason", err)
+		}
 	}
 	s.generations[a.Generation] = &member{
 		release: a.Release,
@@ -128,7 +141,7 @@ func (s *Supervisor) inTime(n int, look func(context.Context, Target) error) fun
 	limit := s.machine.policy.ReadyTimeout
 	deadline := s.generations[n].started.Add(limit - limit/20)
 	return func(ctx context.Context, t Target) error {
-		ctx, cancel := context.WithDeadline(ctx, deadline)
+		ctx, cancel := context.WithDeadlineCause(ctx, deadline, fmt.Errorf("not passed within %v of its start", limit-limit/20))
 		defer cancel()
 		return look(ctx, t)
 	}

@@ -19,7 +19,7 @@ import (
 
 const (
 	// exitGrace is how long a closed channel waits for the exit that explains it.
-	exitGrace = 250 * time.Millisecond
+	exitGrace = time.Second
 	// drainGrace is how long the channel of an ended process is read at most;
 	// what the process sent is there already, so this ends only a channel that
 	// something else holds open.
@@ -28,6 +28,8 @@ const (
 	sendGrace = 5 * time.Second
 	// messageLimit is the number of messages that a child may send in a second.
 	messageLimit = 1000
+	// complaintLimit is how many of a child's error messages are logged.
+	complaintLimit = 10
 	// busyTries and busyPause bound the wait for a program that is still being
 	// written (ETXTBSY, execve(2)).
 	busyTries = 25
@@ -43,11 +45,17 @@ type LauncherConfig struct {
 	// CloseListeners and no handoff is under way any more.
 	Listeners []fdpass.Listener
 	Close     func()
+	// Prepare, if set, is called before each handoff, from any goroutine, to
+	// see to the listeners; its error fails the generation.
+	Prepare func() error
 	// RunDir is where each generation's probe socket is made; "" means none.
 	RunDir string
 	// BaseEnv is the environment to which a Program's Env is added; variables
 	// that speak of descriptors or notification are taken out of it.
 	BaseEnv []string
+	// OwnLine, if set, tells lines on Stderr that are the supervisor's own; they
+	// are left out of a generation's Output. It may be called from any goroutine.
+	OwnLine func(string) bool
 	// Stdout and Stderr are inherited by every process; nil means /dev/null.
 	Stdout, Stderr *os.File
 	// StatsInterval is how often a generation reports. Default 1 s.
@@ -67,6 +75,12 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 	}
 	if cfg.Close == nil {
 		cfg.Close = func() {}
+	}
+	if cfg.Prepare == nil {
+		cfg.Prepare = func() error { return nil }
+	}
+	if cfg.OwnLine == nil {
+		cfg.OwnLine = func(string) bool { return false }
 	}
 	l := &launcher{cfg: cfg, index: make(map[string]int, len(cfg.Listeners))}
 	for i, listener := range cfg.Listeners {
@@ -129,6 +143,7 @@ type process struct {
 	out          chan fdpass.Message // to be sent
 	ended        chan struct{}       // closed when the process can be reaped
 	losing       sync.Once           // the channel is lost once
+	complaints   int                 // of the child, logged up to complaintLimit
 
 	mu       sync.Mutex
 	snapshot Snapshot        // but for its Listeners, which are in stats
@@ -156,10 +171,10 @@ func (p *process) run() {
 	talk.Go(func() { p.speak(channel) })
 	awaitExit(cmd.Process.Pid)
 	// What it said last counts before its end does.
+	close(p.ended)
 	soon := time.Now().Add(drainGrace)
 	_ = channel.SetReadDeadline(soon)
 	_ = channel.SetWriteDeadline(soon)
-	close(p.ended)
 	talk.Wait()
 	_ = channel.Close()
 	state := p.reap(cmd)
@@ -209,17 +224,24 @@ func (p *process) command(channel *os.File) *exec.Cmd {
 	}
 }
 
-// execute starts cmd unless it has been called off meanwhile.
+// execute starts cmd unless it has been called off meanwhile. It does not hold
+// the lock over the start, which may take as long as a file system likes.
 func (p *process) execute(cmd *exec.Cmd) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.signal != 0 {
+	off := p.signal != 0
+	p.mu.Unlock()
+	if off {
 		return errors.New("it was called off before it ran")
 	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.alive, p.snapshot.PID = true, cmd.Process.Pid
+	if p.signal != 0 {
+		_ = syscall.Kill(-cmd.Process.Pid, p.signal) // it cannot have done anything yet
+	}
 	return nil
 }
 
@@ -292,17 +314,21 @@ func (p *process) handOver(c *fdpass.Conn, probe int) error {
 		return errors.New("the supervisor is stopping")
 	}
 	defer p.launcher.CloseListeners()
+	if err := p.launcher.cfg.Prepare(); err != nil {
+		return &ownError{err}
+	}
 	hello, err := fdpass.Offer(c, fdpass.Welcome{
 		Service:    p.launcher.cfg.Service,
 		Generation: p.number,
 		StatsMS:    fdpass.Milliseconds(p.launcher.cfg.StatsInterval),
 		ReadyMS:    fdpass.Milliseconds(p.readyTimeout),
 	}, probe, p.launcher.cfg.Listeners)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.snapshot.Joined = hello.Protocol != 0
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.snapshot.Library, p.snapshot.Capabilities = hello.Library, hello.Capabilities
 	if probe >= 0 && slices.Contains(hello.Capabilities, fdpass.CanProbe) {
 		p.snapshot.ProbeSocket = p.probePath()
@@ -326,7 +352,9 @@ func (p *process) heard(m fdpass.Message) error {
 	case fdpass.Stats:
 		p.setStats(m)
 	case fdpass.Error:
-		p.log.Warn("the child reports an error", "reason", m.Reason)
+		if p.complaints++; p.complaints <= complaintLimit {
+			p.log.Warn("the child reports an error", "reason", m.Reason)
+		}
 	default:
 		return fmt.Errorf("unexpected message %T", m)
 	}
@@ -353,19 +381,30 @@ func (p *process) lost(c *fdpass.Conn, err error) {
 
 func (p *process) reportLoss(err error) {
 	var peer *fdpass.PeerError
+	var own *ownError
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		select { // an exit explains it, and says more
 		case <-p.ended:
 		case <-time.After(exitGrace):
 			p.deliver(ChannelLost{p.number, "closed its channel"})
 		}
+	case errors.Is(err, os.ErrDeadlineExceeded) && p.hasEnded(): // its channel is held open by another
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.deliver(ChannelLost{p.number, "does not read its channel"})
 	case errors.As(err, &peer):
 		p.deliver(SaidFailed{p.number, peer.Reason})
+	case errors.As(err, &own):
+		p.deliver(ChannelLost{p.number, "could not be handed its listeners: " + err.Error()})
 	default:
 		p.deliver(ChannelLost{p.number, "broke the protocol: " + err.Error()})
 	}
 }
+
+// ownError is a fault on the supervisor's side.
+type ownError struct{ error }
+
+func (e *ownError) Unwrap() error { return e.error }
 
 // speak sends what is to be sent, so that nobody else waits for the child.
 func (p *process) speak(c *fdpass.Conn) {
@@ -373,6 +412,9 @@ func (p *process) speak(c *fdpass.Conn) {
 		select {
 		case m := <-p.out:
 			_ = c.SetWriteDeadline(time.Now().Add(sendGrace))
+			if p.hasEnded() { // run gave the channel its last deadline, before or after
+				return
+			}
 			if err := c.Send(m); err != nil {
 				p.lost(c, err)
 				return
@@ -380,6 +422,15 @@ func (p *process) speak(c *fdpass.Conn) {
 		case <-p.ended:
 			return
 		}
+	}
+}
+
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -427,7 +478,9 @@ func (p *process) Snapshot() Snapshot {
 	return s
 }
 
-func (p *process) Output() []string { return p.tail.lines() }
+func (p *process) Output() []string {
+	return lastOf(p.tail.lines(), p.launcher.cfg.OwnLine)
+}
 
 // CleanEnv returns env without the variables that tell a process of
 // descriptors or of a service manager that are meant for its parent.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -37,12 +38,22 @@ type Release struct {
 	File string `json:"file,omitempty"`
 }
 
-// String names the release in one line.
+// String names the release in one line: path, arguments and build.
 func (r Release) String() string {
-	if r.BuildID == "" {
-		return r.Path
+	text := r.Path
+	if len(r.Command) > 1 {
+		text += " " + strings.Join(r.Command[1:], " ")
 	}
-	return r.Path + " (" + r.BuildID + ")"
+	if r.BuildID != "" {
+		text += " (" + r.BuildID + ")"
+	}
+	return text
+}
+
+// same says whether other is the same file, run in the same way.
+func (r *Release) same(other Release) bool {
+	return r.Path == other.Path && r.File == other.File && r.Dir == other.Dir &&
+		slices.Equal(r.Command, other.Command) && slices.Equal(r.Env, other.Env)
 }
 
 // Resolve finds what p means now. It looks a bare name up in PATH, takes a
@@ -66,7 +77,7 @@ func Resolve(p Program) (Release, error) {
 	}
 	resolved, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return Release{}, fmt.Errorf("program %s: %w", path, err)
+		return Release{}, fmt.Errorf("program %s: %w", path, bare(err))
 	}
 	file, err := executable(resolved)
 	if err != nil {
@@ -108,7 +119,7 @@ func executable(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("program %s: %w", path, err)
+		return "", fmt.Errorf("program %s: %w", path, bare(err))
 	case info.IsDir():
 		return "", fmt.Errorf("program %s is a directory", path)
 	case info.Mode().Perm()&0o111 == 0:
@@ -119,6 +130,16 @@ func executable(path string) (string, error) {
 		return "", fmt.Errorf("program %s: the system does not tell its inode: %w", path, errors.ErrUnsupported)
 	}
 	return fmt.Sprintf("%d:%d:%d:%d", st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano()), nil
+}
+
+// bare is err without the name of the system call and the path, which its
+// reader is told already.
+func bare(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // buildID reads what the Go toolchain wrote into the binary; "" for others.

@@ -73,6 +73,9 @@ type Report struct {
 	// From and To are the generations; To is 0 if none was started.
 	From int `json:"from_generation"`
 	To   int `json:"to_generation,omitempty"`
+	// Active is the generation that was active when the verdict was given; 0 if
+	// there was none, because it had crashed and was being restarted.
+	Active int `json:"active_generation,omitempty"`
 	// FromRelease and ToRelease are what they run.
 	FromRelease *Release  `json:"from_release,omitempty"`
 	ToRelease   *Release  `json:"to_release,omitempty"`

@@ -33,6 +33,15 @@ type request struct {
 	toRelease   *Release
 }
 
+// bakeStep is how far a bake is.
+type bakeStep int
+
+const (
+	bakeWatch  bakeStep = iota // it is watched
+	bakeAnswer                 // its time is over, and a sign of life is awaited
+	bakeProbe                  // and then one more good look
+)
+
 // restart takes the place of an active generation that ended: first a
 // back-off, then a generation that starts.
 type restart struct {
@@ -41,9 +50,29 @@ type restart struct {
 	reason     string // why the active generation is down
 }
 
-func (r *request) reply(v Verdict, reason string) Reply {
-	return Reply{Request: r.Request, Kind: r.Kind, Verdict: v, Reason: reason, Forced: r.Force,
+// answer is the reply to r as things stand now.
+func (m *Machine) answer(r *request, v Verdict, reason string) Reply {
+	reply := Reply{Request: r.Request, Kind: r.Kind, Verdict: v, Reason: reason, Forced: r.Force,
 		From: r.from, To: r.to, FromRelease: r.fromRelease, ToRelease: r.toRelease}
+	if m.active != nil {
+		reply.Active = m.active.number
+	}
+	return reply
+}
+
+// undone is the reply to the rollback that was to undo r, which ended with v.
+func (r *request) undone(v Verdict, stopping bool) Reply {
+	reply := Reply{Request: r.undo, Kind: KindRollback, From: r.to, FromRelease: r.toRelease}
+	switch {
+	case stopping:
+		reply.Verdict, reply.Reason = Refused, "the supervisor was told to stop"
+	case v == Committed:
+		reply.Verdict, reply.Reason = Refused, fmt.Sprintf("%s %d was committed before it could be undone", r.Kind, r.Request)
+	default:
+		reply.Verdict, reply.Reason = Committed, fmt.Sprintf("%s %d was undone", r.Kind, r.Request)
+		reply.To, reply.ToRelease = r.from, r.fromRelease
+	}
+	return reply
 }
 
 func (m *Machine) newGeneration(r Release) *generation {
@@ -51,35 +80,53 @@ func (m *Machine) newGeneration(r Release) *generation {
 	return &generation{number: m.generations, release: r}
 }
 
-func (m *Machine) find(n int) *generation {
-	all := slices.Concat([]*generation{m.active, m.candidate, m.paused}, m.draining, m.killed)
-	if m.restarting != nil {
-		all = append(all, m.restarting.generation)
+// all yields every generation with the slot that holds it.
+func (m *Machine) all(yield func(Role, *generation) bool) {
+	one := func(r Role, g *generation) bool { return g == nil || yield(r, g) }
+	if !one(RoleActive, m.active) || !one(RoleCandidate, m.candidate) || !one(RolePaused, m.paused) {
+		return
 	}
-	if i := slices.IndexFunc(all, func(g *generation) bool { return g.is(n) }); i >= 0 {
-		return all[i]
+	if m.restarting != nil && !one(RoleRestarting, m.restarting.generation) {
+		return
+	}
+	for _, g := range m.draining {
+		if !yield(RoleDraining, g) {
+			return
+		}
+	}
+	for _, g := range m.killed {
+		if !yield(RoleKilled, g) {
+			return
+		}
+	}
+}
+
+// find returns generation n; nil if no slot holds it.
+func (m *Machine) find(n int) *generation {
+	for _, g := range m.all {
+		if g.number == n {
+			return g
+		}
 	}
 	return nil
 }
 
 // role names the slot that holds generation n; "" if none does.
 func (m *Machine) role(n int) Role {
-	holds := func(g *generation) bool { return g.is(n) }
-	switch {
-	case m.active.is(n):
-		return RoleActive
-	case m.candidate.is(n):
-		return RoleCandidate
-	case m.paused.is(n):
-		return RolePaused
-	case m.restarting.is(n):
-		return RoleRestarting
-	case slices.ContainsFunc(m.draining, holds):
-		return RoleDraining
-	case slices.ContainsFunc(m.killed, holds):
-		return RoleKilled
+	for role, g := range m.all {
+		if g.number == n {
+			return role
+		}
 	}
 	return ""
+}
+
+// starting is the generation that is to become ready; 0 if there is none.
+func (m *Machine) starting() int {
+	if m.candidate != nil && !m.candidate.ready {
+		return m.candidate.number
+	}
+	return 0
 }
 
 func (g *generation) is(n int) bool { return g != nil && g.number == n }

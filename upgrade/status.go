@@ -1,15 +1,18 @@
 package upgrade
 
-import "slices"
+import (
+	"os"
+	"slices"
+)
 
-func (s *Supervisor) status(pid int) Status {
+func (s *Supervisor) status() Status {
 	m := s.machine
 	st := Status{
-		Service: s.cfg.Service, PID: pid, Started: s.started,
+		Service: s.cfg.Service, PID: os.Getpid(), Started: s.started,
 		Phase: m.phase, Stopping: m.stopping,
 		Generations: []GenerationStatus{}, Listeners: s.cfg.Listeners,
 		Restarts: s.restarts, Release: m.release, Previous: m.previous,
-		Reports: slices.Clone(s.reports),
+		Reports: append([]Report{}, s.reports...),
 	}
 	if m.request != nil {
 		st.Request = m.request.Request

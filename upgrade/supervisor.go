@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 )
@@ -67,6 +66,8 @@ type Process interface {
 type Snapshot struct {
 	// PID is 0 before the start.
 	PID int
+	// Joined: it has said hello.
+	Joined bool
 	// ProbeSocket is the path of its private Unix socket; "" if it has none.
 	ProbeSocket  string
 	Library      string
@@ -119,6 +120,7 @@ type Supervisor struct {
 	restarts    uint64
 	reports     []Report
 	finished    *Finish
+	stranger    string // what is to be said of a generation that never said hello
 }
 
 // member is a generation that has been launched and has not been seen to end.
@@ -194,18 +196,23 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		p.timer.Stop()
 	}
 	if s.finished.Failure != "" {
-		return errors.New(s.finished.Failure)
+		return errors.New(s.finished.Failure + s.stranger)
 	}
 	return nil
 }
 
-// post hands work to the goroutine of Run; false if that has ended.
-func (s *Supervisor) post(work func()) bool {
+// post hands work to the goroutine of Run, unless that has ended.
+func (s *Supervisor) post(work func()) { _ = s.postFor(context.Background(), work) }
+
+// postFor is post for a caller who waits no longer than ctx.
+func (s *Supervisor) postFor(ctx context.Context, work func()) error {
 	select {
 	case s.inbox <- work:
-		return true
+		return nil
 	case <-s.done:
-		return false
+		return ErrEnded
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -224,8 +231,8 @@ func (s *Supervisor) Rollback(ctx context.Context, r Request, progress func(Step
 
 func (s *Supervisor) request(ctx context.Context, k Kind, r Request, progress func(Step)) (Report, error) {
 	c := newCaller(k, r)
-	if !s.post(func() { s.admitCaller(c) }) {
-		return Report{}, ErrEnded
+	if err := s.postFor(ctx, func() { s.admitCaller(c) }); err != nil {
+		return Report{}, err
 	}
 	return c.wait(ctx, s.done, progress)
 }
@@ -233,7 +240,9 @@ func (s *Supervisor) request(ctx context.Context, k Kind, r Request, progress fu
 // Stop ends the supervisor: it drains every generation, or kills them if now
 // is set, and waits until Run has nothing more to do or ctx is done.
 func (s *Supervisor) Stop(ctx context.Context, now bool) error {
-	s.post(func() { s.step(StopRequested{Now: now}) })
+	if err := s.postFor(ctx, func() { s.step(StopRequested{Now: now}) }); err != nil && !errors.Is(err, ErrEnded) {
+		return err
+	}
 	select {
 	case <-s.done:
 		return nil
@@ -245,8 +254,8 @@ func (s *Supervisor) Stop(ctx context.Context, now bool) error {
 // Status returns a picture of the present moment.
 func (s *Supervisor) Status(ctx context.Context) (Status, error) {
 	result := make(chan Status, 1)
-	if !s.post(func() { result <- s.status(os.Getpid()) }) {
-		return Status{}, ErrEnded
+	if err := s.postFor(ctx, func() { result <- s.status() }); err != nil {
+		return Status{}, err
 	}
 	select {
 	case st := <-result:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -33,7 +34,8 @@ func newTail(f *os.File) *tail {
 	return &tail{path: f.Name(), from: info.Size()}
 }
 
-// lines returns the last lines written; nil if there are none to be had.
+// lines returns what was written since, the last tailBytes at most; nil if there
+// is nothing to be had.
 func (t *tail) lines() []string {
 	if t == nil {
 		return nil
@@ -54,6 +56,11 @@ func (t *tail) lines() []string {
 	if len(text) == 0 {
 		return nil
 	}
-	lines := strings.Split(string(text), "\n")
+	return strings.Split(string(text), "\n")
+}
+
+// lastOf returns the last few of lines that are not to be left out.
+func lastOf(lines []string, out func(string) bool) []string {
+	lines = slices.DeleteFunc(lines, out)
 	return lines[max(0, len(lines)-tailLines):]
 }
