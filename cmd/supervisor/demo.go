@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/demo"
 	"github.com/spf13/cobra"
@@ -141,7 +142,7 @@ func (p *picture) close() error {
 const exitSignal = 128
 
 // stops are the requests to stop: ctx ends with the first, hurry is closed at
-// the second.
+// a later one that is not merely its double.
 type stops struct {
 	ctx     context.Context
 	hurry   chan struct{}
@@ -157,15 +158,17 @@ func catchStops(parent context.Context) *stops {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		for n := 0; ; n++ {
+		var heeded stopSignals
+		var hurry sync.Once
+		for {
 			select {
 			case sig := <-signals:
-				switch n {
-				case 0:
+				switch stop, atOnce := heeded.heed(time.Now()); {
+				case stop:
 					s.signal, _ = sig.(syscall.Signal)
 					cancel()
-				case 1:
-					close(s.hurry)
+				case atOnce:
+					hurry.Do(func() { close(s.hurry) })
 				}
 			case <-done:
 				return

@@ -18,7 +18,8 @@ func newRunCommand(e environment) *cobra.Command {
 		Long: `Open the listeners, start PROGRAM with them and keep it running.
 
 A running service is upgraded by "supervisor upgrade" or SIGHUP, and stopped by
-"supervisor stop", SIGTERM or SIGINT; a second signal ends it at once.`,
+"supervisor stop", SIGTERM, SIGINT or SIGQUIT; a second signal ends it at once,
+unless it comes within half a second of the first.`,
 		Example: `  supervisor run --listen http=tcp://127.0.0.1:8080 -- /srv/web/current/web -v
   supervisor run --config /etc/web.toml`,
 		Args: argumentsOf(programOnly),

@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"exits":  exits,
 			"until":  until,
 			"signal": sendSignal,
+			"insist": insist,
 			"get":    get,
 			"crash":  crash,
 			"murder": murder,
@@ -171,7 +172,7 @@ func poll(ts *testscript.TestScript, what string, try func() (state string, ok b
 // signal SIGNAL NAME signals the supervisor of a service, or what start
 // started under that name.
 func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT, "KILL": syscall.SIGKILL}
 	if cmd := ts.Value(processes{}).(map[string]*exec.Cmd)[args[1]]; cmd != nil {
 		ts.Check(cmd.Process.Signal(signals[args[0]]))
 		return
@@ -179,6 +180,17 @@ func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 	pid, err := rundir.Owner(filepath.Join(ts.Getenv("XDG_RUNTIME_DIR"), "supervisor", args[1], rundir.ControlSocket))
 	ts.Check(err)
 	ts.Check(syscall.Kill(pid, signals[args[0]]))
+}
+
+// insist SIGNAL NAME REGEXP FILE sends a signal again and again until the file
+// matches.
+func insist(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile(args[2])
+	poll(ts, args[2], func() (string, bool) {
+		sendSignal(ts, false, args[:2])
+		text := ts.ReadFile(args[3])
+		return text, pattern.MatchString(text)
+	})
 }
 
 // crash NAME kills the active generation of a service.
