@@ -28,7 +28,9 @@ type Config struct {
 	Logger *slog.Logger
 	// DrainTimeout is how long the open connections have to end after SIGTERM,
 	// SIGINT or the end of Run's context. A supervisor states its own time with
-	// each drain. Default 30 s.
+	// each drain; where it sends SIGTERM instead, it does not wait longer than
+	// its own --stop-grace, or --drain-timeout and --stop-grace once the channel
+	// has ended, before it sends SIGKILL. Default 30 s.
 	DrainTimeout time.Duration
 	// IdleTimeout is how long a connection that is idle while the service
 	// drains has to send one more request, which is answered with "Connection:

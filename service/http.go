@@ -27,7 +27,8 @@ import (
 // end from Draining. A srv whose TLSNextProto is set already keeps its own
 // HTTP/2 implementation, or none; its clients are not told to go, and their
 // connections are closed once they are idle. (HTTP2 and Protocols of srv are
-// the fields to configure HTTP/2 with.)
+// the fields to configure HTTP/2 with, also without TLS:
+// Protocols.SetUnencryptedHTTP2.)
 func (s *Service) ServeHTTP(name string, srv *http.Server) error {
 	return s.serveHTTP(name, srv, func(l net.Listener) error { return srv.Serve(l) })
 }

@@ -12,7 +12,8 @@ import (
 //
 // The context ends when the drain deadline has come, just before the connection
 // is closed. A handler of long connections listens to Draining besides, and
-// brings its conversation to an end in its own protocol's way.
+// brings its conversation to an end in its own protocol's way. Draining does not
+// wake one that waits in a read: set a read deadline when it is closed.
 func (s *Service) Serve(name string, handle func(context.Context, net.Conn)) error {
 	e, err := s.claim(name, false)
 	if err != nil {

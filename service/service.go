@@ -83,8 +83,10 @@ func (s *Service) Listener(name string) (net.Listener, error) {
 // PacketConn returns the datagram socket of that name (udp, unixgram), always
 // the same one; it has the methods of *net.UDPConn or *net.UnixConn. While the
 // service is paused, reads wait; once it drains they return net.ErrClosed, but
-// answers can still be written. Close it when the last one is: the drain waits
-// for that, for [Config].IdleTimeout at most.
+// answers can still be written. In a final drain, after which nobody reads, they
+// go on until the queue is empty, for half of the drain's time at most. Close
+// the socket when the last answer is written: the drain waits for that, for
+// [Config].IdleTimeout at most.
 func (s *Service) PacketConn(name string) (net.PacketConn, error) {
 	e, err := s.claim(name, true)
 	if err != nil {
@@ -162,7 +164,9 @@ func (s *Service) Ready() error {
 
 // Fail tells the supervisor why the service cannot do its work, and has the
 // health endpoint say so from now on. A candidate is aborted or rolled back for
-// it; the program itself goes on until it returns or is stopped.
+// it; the program itself goes on until it returns or is stopped. It is of use
+// before Run, too: a program that says why before it exits gives the verdict
+// that reason, rather than "exited with status 1".
 func (s *Service) Fail(err error) {
 	if err == nil {
 		err = errors.New("no reason given")
@@ -177,7 +181,7 @@ func (s *Service) Fail(err error) {
 }
 
 // HandleHealth has h answer the supervisor's health requests instead of "200
-// ok". After Fail the answer is 503 with the reason, whatever h is.
+// ok". Their path is that of its --probe; without one it sends none. After Fail the answer is 503 with the reason, whatever h is.
 func (s *Service) HandleHealth(h http.Handler) {
 	if s.health != nil {
 		s.health.handle(h)
