@@ -181,7 +181,8 @@ func (s *Service) Fail(err error) {
 }
 
 // HandleHealth has h answer the supervisor's health requests instead of "200
-// ok". Their path is that of its --probe; without one it sends none. After Fail the answer is 503 with the reason, whatever h is.
+// ok". Their path is that of its --probe; without one it sends none. After Fail
+// the answer is 503 with the reason, whatever h is.
 func (s *Service) HandleHealth(h http.Handler) {
 	if s.health != nil {
 		s.health.handle(h)
