@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"until":  until,
 			"signal": sendSignal,
 			"insist": insist,
+			"port":   port,
 			"get":    get,
 			"crash":  crash,
 			"murder": murder,
@@ -223,15 +224,26 @@ func expand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
-// get SOCKET PATH [REGEXP] prints the answer to a GET over a Unix socket; with
-// a REGEXP it is repeated until it matches.
+// port VARIABLE sets a variable to a free port.
+func port(ts *testscript.TestScript, _ bool, args []string) {
+	port, err := findPort()
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+}
+
+// get SOCKET PATH [REGEXP] prints the answer to a GET over a Unix socket, or
+// from a TCP address; with a REGEXP it is repeated until it matches.
 func get(ts *testscript.TestScript, neg bool, args []string) {
 	pattern := ""
 	if len(args) > 2 {
 		pattern = args[2]
 	}
+	place := args[0]
+	if !isTCP(place) {
+		place = ts.MkAbs(place)
+	}
 	poll(ts, pattern, func() (string, bool) {
-		body, err := getOnce(ts.MkAbs(args[0]), args[1])
+		body, err := getOnce(place, args[1])
 		if neg {
 			return body, err != nil
 		}
@@ -245,6 +257,8 @@ func get(ts *testscript.TestScript, neg bool, args []string) {
 		return body, matched
 	})
 }
+
+func isTCP(place string) bool { return strings.HasPrefix(place, "127.0.0.1:") }
 
 func failOn(ts *testscript.TestScript, err error) bool {
 	ts.Check(err)
@@ -262,6 +276,9 @@ func getTo(out io.Writer, socket, path string) error {
 	client := http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if isTCP(socket) {
+				return new(net.Dialer).DialContext(ctx, "tcp", socket)
+			}
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
-	"example.com/supervisor/fdpass"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sync/errgroup"
@@ -28,28 +26,26 @@ const farewell = 2 * time.Second
 // host is everything that a running supervisor holds open. Its fields are
 // filled in the order in which they are declared, and given up in reverse.
 type host struct {
-	cfg     config.Config
-	log     *slog.Logger
-	signals chan os.Signal
-	dir     *rundir.Dir
-	sockets []*listen.Socket
-	control net.Listener
-	scrape  net.Listener // nil without metrics over TCP
+	cfg       config.Config
+	log       *slog.Logger
+	own       *ownLog // where log goes
+	signals   chan os.Signal
+	dir       *rundir.Dir
+	listeners *listeners
+	control   net.Listener
+	scrape    net.Listener // nil without metrics over TCP
 }
 
 // serve runs the service until it is told to stop.
 func serve(ctx context.Context, cfg config.Config, e environment) (err error) {
-	h := &host{cfg: cfg, log: newLogger(cfg, e.err), signals: catchSignals()}
+	own := &ownLog{out: e.err}
+	h := &host{cfg: cfg, log: newLogger(cfg, own), own: own, signals: catchSignals()}
 	defer signal.Stop(h.signals)
 	defer func() { err = errors.Join(err, h.close()) }()
 	if err := h.open(ctx, e.getenv); err != nil {
 		return err
 	}
-	listeners, err := h.describe()
-	if err != nil {
-		return err
-	}
-	supervisor, stats, err := h.supervise(listeners)
+	supervisor, stats, err := h.supervise()
 	if err != nil {
 		return err
 	}
@@ -74,7 +70,11 @@ func (h *host) open(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	if h.sockets, err = listen.OpenAll(ctx, specs); err != nil {
+	sockets, err := listen.OpenAll(ctx, specs)
+	if err != nil {
+		return err
+	}
+	if h.listeners, err = holdListeners(sockets, h.log); err != nil {
 		return err
 	}
 	if h.control, err = h.dir.Listen(); err != nil {
@@ -99,42 +99,15 @@ func (h *host) close() error {
 			}
 		}
 	}
-	errs = append(errs, h.closeSockets())
+	errs = append(errs, h.listeners.close())
 	if h.dir != nil {
 		errs = append(errs, h.dir.Close())
 	}
 	return errors.Join(errs...)
 }
 
-func (h *host) closeSockets() error {
-	var errs []error
-	for _, s := range h.sockets {
-		errs = append(errs, s.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// describe tells of the sockets as they are handed to generations; they stay
-// ours.
-func (h *host) describe() ([]fdpass.Listener, error) {
-	var all []fdpass.Listener
-	for _, s := range h.sockets {
-		l, err := fdpass.Describe(s.Name, s.FD)
-		if err != nil {
-			return nil, fmt.Errorf("cannot use listener %s: %w", s.Name, err)
-		}
-		h.log.Info("listens", "listener", l.Name, "network", l.Network, "address", l.Address)
-		all = append(all, l)
-	}
-	return all, nil
-}
-
 // supervise makes the supervisor and its metrics; nothing is started yet.
-func (h *host) supervise(listeners []fdpass.Listener) (*upgrade.Supervisor, *metrics.Metrics, error) {
-	shown := make([]upgrade.ListenerStatus, len(listeners))
-	for i, l := range listeners {
-		shown[i] = upgrade.ListenerStatus{Name: l.Name, Network: l.Network, Address: l.Address}
-	}
+func (h *host) supervise() (*upgrade.Supervisor, *metrics.Metrics, error) {
 	version := ownVersion()
 	var supervisor *upgrade.Supervisor
 	stats := metrics.New(metrics.Build{Version: version.Version, Revision: version.Revision, Go: version.Go},
@@ -143,14 +116,16 @@ func (h *host) supervise(listeners []fdpass.Listener) (*upgrade.Supervisor, *met
 		Service:   h.cfg.ServiceName(),
 		Program:   h.cfg.UpgradeProgram(),
 		Policy:    h.cfg.Policy(),
-		Watcher:   newWatcher(h.cfg, listeners, h.log),
+		Watcher:   newWatcher(h.cfg, h.listeners.audit, h.log),
 		Logger:    h.log,
 		Reported:  stats.Reported,
-		Listeners: shown,
+		Listeners: h.listeners.status(),
 		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
 			Service:   h.cfg.ServiceName(),
-			Listeners: listeners,
+			Listeners: h.listeners.all,
 			Close:     h.stopListening,
+			Prepare:   h.listeners.audit,
+			OwnLine:   h.own.wrote,
 			RunDir:    h.dir.Path,
 			BaseEnv:   baseEnvironment(h.cfg.EnvClear),
 			Stdout:    os.Stdout,
@@ -163,7 +138,7 @@ func (h *host) supervise(listeners []fdpass.Listener) (*upgrade.Supervisor, *met
 
 // stopListening leaves the listeners to the last generation.
 func (h *host) stopListening() {
-	if err := h.closeSockets(); err != nil {
+	if err := h.listeners.close(); err != nil {
 		h.log.Error("cannot close the listeners", "error", err)
 	}
 }
@@ -241,13 +216,4 @@ func serveMetrics(l net.Listener, scrapes http.Handler, ended <-chan struct{}) e
 		return nil
 	})
 	return group.Wait()
-}
-
-// newLogger writes one line per step to out.
-func newLogger(cfg config.Config, out io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.Level()}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(out, options))
-	}
-	return slog.New(slog.NewTextHandler(out, options))
 }

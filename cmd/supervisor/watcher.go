@@ -9,44 +9,26 @@ import (
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
-	"example.com/supervisor/fdpass"
 	"example.com/supervisor/health"
 	"example.com/supervisor/upgrade"
-	"golang.org/x/sys/unix"
 )
 
 // watcher looks at generations for package upgrade with the means of package
 // health.
 type watcher struct {
-	cfg       config.Config
-	listeners []fdpass.Listener // borrowed
-	env       []string
-	log       *slog.Logger
+	cfg   config.Config
+	audit func() error // of the listeners
+	env   []string
+	log   *slog.Logger
 }
 
-func newWatcher(cfg config.Config, listeners []fdpass.Listener, log *slog.Logger) *watcher {
-	return &watcher{cfg, listeners, upgrade.CleanEnv(baseEnvironment(cfg.EnvClear)), log}
+func newWatcher(cfg config.Config, audit func() error, log *slog.Logger) *watcher {
+	return &watcher{cfg, audit, upgrade.CleanEnv(baseEnvironment(cfg.EnvClear)), log}
 }
 
-// Admit checks that the listeners are still what they were: a generation that
-// called shutdown(2) on one has ended it for all. One that was made blocking is
-// put right, because O_NONBLOCK is shared by all who hold the socket (open(2)).
-func (w *watcher) Admit(_ context.Context, _ upgrade.Release) error {
-	for _, l := range w.listeners {
-		if err := l.Verify(); err != nil {
-			return err
-		}
-		flags, err := unix.FcntlInt(uintptr(l.FD), unix.F_GETFL, 0)
-		if err != nil || flags&unix.O_NONBLOCK != 0 {
-			continue // Verify has seen that it is there
-		}
-		w.log.Warn("a generation made a listener blocking; it is made non-blocking again", "listener", l.Name)
-		if err := unix.SetNonblock(l.FD, true); err != nil {
-			return fmt.Errorf("cannot make listener %s non-blocking: %w", l.Name, err)
-		}
-	}
-	return nil
-}
+// Admit checks that the listeners are still what they were, and repairs them
+// where it can: a generation can spoil them for all.
+func (w *watcher) Admit(context.Context, upgrade.Release) error { return w.audit() }
 
 // Ready probes until all is well; without a probe the generation's own word is
 // enough.

@@ -15,17 +15,14 @@ import (
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
-	"example.com/supervisor/fdpass"
-	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
-	"golang.org/x/sys/unix"
 )
 
-func watch(t *testing.T, change func(*config.Config), listeners ...fdpass.Listener) *watcher {
+func watch(t *testing.T, change func(*config.Config)) *watcher {
 	cfg := config.Default()
 	cfg.ProbeInterval = config.Duration(time.Millisecond)
 	change(&cfg)
-	return newWatcher(cfg, listeners, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	return newWatcher(cfg, func() error { return nil }, slog.New(slog.NewTextHandler(t.Output(), nil)))
 }
 
 func TestWithoutAProbeTheWordIsEnough(t *testing.T) {
@@ -124,42 +121,6 @@ func TestProbeCommandKnowsItsGeneration(t *testing.T) {
 	}
 	if err := w.Ready(t.Context(), upgrade.Target{Dir: t.TempDir()}); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestAdmissionAuditsTheListeners(t *testing.T) {
-	t.Parallel()
-	spec, err := listen.ParseSpec("http=tcp://127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket, err := listen.Open(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := fdpass.Describe(socket.Name, socket.FD)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := watch(t, func(*config.Config) {}, l)
-	if err := w.Admit(t.Context(), upgrade.Release{}); err != nil {
-		t.Error(err)
-	}
-	if err := unix.SetNonblock(socket.FD, false); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Admit(t.Context(), upgrade.Release{}); err != nil {
-		t.Error(err)
-	}
-	if flags, err := unix.FcntlInt(uintptr(socket.FD), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
-		t.Errorf("flags %#x, %v: it is still blocking", flags, err)
-	}
-	if err := unix.Shutdown(socket.FD, unix.SHUT_RD); err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	if err := w.Admit(t.Context(), upgrade.Release{}); err == nil || !strings.Contains(err.Error(), `listener "http"`) {
-		t.Errorf("error %v, want that the listener is gone", err)
 	}
 }
 

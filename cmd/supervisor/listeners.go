@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+
+	"example.com/supervisor/fdpass"
+	"example.com/supervisor/internal/listen"
+	"example.com/supervisor/upgrade"
+	"golang.org/x/sys/unix"
+)
+
+// errShutDown tells of a listener that cannot be made to listen again where it
+// did.
+var errShutDown = errors.New("the listener was shut down by a generation; restart the supervisor")
+
+// listeners are the sockets that generations are handed. All who hold a socket
+// share its state, so that a generation can spoil it for the others; audit puts
+// that right. The methods may be called concurrently.
+type listeners struct {
+	all []fdpass.Listener // in the order of sockets; borrows their descriptors
+	log *slog.Logger
+
+	mu      sync.Mutex // held while descriptors are used
+	sockets []*listen.Socket
+	closed  bool
+}
+
+// holdListeners takes the sockets. If they cannot be used, they are closed.
+func holdListeners(sockets []*listen.Socket, log *slog.Logger) (*listeners, error) {
+	h := &listeners{sockets: sockets, log: log}
+	for _, s := range sockets {
+		l, err := fdpass.Describe(s.Name, s.FD)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot use listener %s: %w", s.Name, err), h.close())
+		}
+		log.Info("listens", "listener", l.Name, "network", l.Network, "address", l.Address)
+		h.all = append(h.all, l)
+	}
+	return h, nil
+}
+
+// close closes the sockets; further calls return the same error. It does
+// nothing to no listeners at all.
+func (h *listeners) close() error {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	var errs []error
+	for _, s := range h.sockets {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// audit checks that each listener is what it was and accepts, and repairs what
+// a generation may have done to it.
+func (h *listeners) audit() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed { // their numbers may be those of other descriptors now
+		return errors.New("the listeners are closed: the supervisor is stopping")
+	}
+	for i, l := range h.all {
+		if err := h.repair(l, h.sockets[i].Backlog); err != nil {
+			h.log.Error("a listener cannot be used", "listener", l.Name, "address", l.Address, "error", err)
+			return fmt.Errorf("listener %s at %s: %w", l.Name, l.Address, err)
+		}
+	}
+	return nil
+}
+
+func (h *listeners) repair(l fdpass.Listener, backlog int) error {
+	if err := l.Verify(); errors.Is(err, fdpass.ErrCookie) {
+		return err
+	} else if err != nil {
+		if err := h.listenAgain(l, backlog); err != nil {
+			return err
+		}
+	}
+	if err := isWhereItWas(l); err != nil {
+		return err
+	}
+	return h.unblock(l)
+}
+
+// listenAgain undoes shutdown(2) on a listener, which stays bound if its port
+// was asked for (inet_csk_listen_stop and inet_put_port in net/ipv4).
+func (h *listeners) listenAgain(l fdpass.Listener, backlog int) error {
+	if backlog == 0 {
+		backlog = math.MaxInt32 // the kernel lowers it to its own limit (listen(2))
+	}
+	if err := unix.Listen(l.FD, backlog); err != nil {
+		return fmt.Errorf("%w (%w)", errShutDown, err)
+	}
+	if err := l.Verify(); err != nil {
+		return fmt.Errorf("%w (%w)", errShutDown, err)
+	}
+	if err := isWhereItWas(l); err != nil {
+		_ = unix.Shutdown(l.FD, unix.SHUT_RDWR) // rather than to listen where nobody asked for it
+		return err
+	}
+	h.log.Error("a generation shut down a listener; it listens again, but connections that waited in its queue were reset",
+		"listener", l.Name, "network", l.Network, "address", l.Address)
+	return nil
+}
+
+// isWhereItWas checks that l has its address still: a port that the kernel
+// chose is lost by shutdown(2), and listen(2) chooses another. A Unix socket
+// keeps all but its use: it seems to listen and refuses all who connect.
+func isWhereItWas(l fdpass.Listener) error {
+	now, err := fdpass.Describe(l.Name, l.FD)
+	if err != nil {
+		return fmt.Errorf("%w (%w)", errShutDown, err)
+	}
+	if now.Address != l.Address {
+		return fmt.Errorf("%w (its port was the kernel's choice, and would be another now)", errShutDown)
+	}
+	if !strings.HasPrefix(l.Network, "unix") || l.Network == "unixgram" {
+		return nil
+	}
+	poll := []unix.PollFd{{Fd: int32(l.FD), Events: unix.POLLRDHUP}}
+	if _, err := unix.Poll(poll, 0); err == nil && poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP) != 0 {
+		return fmt.Errorf("%w (a Unix socket cannot be made to listen again)", errShutDown)
+	}
+	return nil
+}
+
+// unblock makes a listener non-blocking that was made blocking: O_NONBLOCK is
+// shared by all who hold it (open(2)).
+func (h *listeners) unblock(l fdpass.Listener) error {
+	flags, err := unix.FcntlInt(uintptr(l.FD), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK != 0 {
+		return nil // Verify has seen that it is there
+	}
+	h.log.Warn("a generation made a listener blocking; it is made non-blocking again", "listener", l.Name)
+	if err := unix.SetNonblock(l.FD, true); err != nil {
+		return fmt.Errorf("cannot be made non-blocking: %w", err)
+	}
+	return nil
+}
+
+// status is what the status shows of the listeners.
+func (h *listeners) status() []upgrade.ListenerStatus {
+	shown := make([]upgrade.ListenerStatus, len(h.all))
+	for i, l := range h.all {
+		shown[i] = upgrade.ListenerStatus{Name: l.Name, Network: l.Network, Address: l.Address}
+	}
+	return shown
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"example.com/supervisor/internal/listen"
+	"golang.org/x/sys/unix"
+)
+
+// freePort returns a TCP port of 127.0.0.1 that was free a moment ago.
+func freePort(t testing.TB) string {
+	t.Helper()
+	port, err := findPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+func findPort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
+
+// held opens a listener and returns its descriptor and the log as well.
+func held(t *testing.T, spec string) (*listeners, int, *strings.Builder) {
+	t.Helper()
+	parsed, err := listen.ParseSpec("http=" + spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := listen.Open(t.Context(), parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := new(strings.Builder)
+	h, err := holdListeners([]*listen.Socket{socket}, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, socket.FD, log
+}
+
+func TestShutDownListenerListensAgain(t *testing.T) {
+	t.Parallel()
+	h, fd, log := held(t, "tcp://127.0.0.1:"+freePort(t)+"?backlog=7")
+	for range 2 {
+		if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.audit(); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("tcp", h.all[0].Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	if n := strings.Count(log.String(), `level=ERROR msg="a generation shut down a listener; it listens again`); n != 2 {
+		t.Errorf("logged %d times:\n%s", n, log)
+	}
+	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 7 {
+		t.Errorf("backlog %+v, %v; want the listener's own", info, err) // tcp_get_info: tcpi_sacked is sk_max_ack_backlog
+	}
+}
+
+func TestListenerThatIsLostIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, spec := range []string{
+		"tcp://127.0.0.1:0",
+		"tcp://[::1]:0",
+		"unix://" + filepath.Join(t.TempDir(), "s"),
+		"unixpacket://" + filepath.Join(t.TempDir(), "p"),
+	} {
+		for _, how := range []int{unix.SHUT_RD, unix.SHUT_RDWR} {
+			t.Run(fmt.Sprint(strings.SplitN(spec, "/", 2)[0], how), func(t *testing.T) {
+				h, fd, _ := held(t, spec)
+				if err := h.audit(); err != nil {
+					t.Fatal(err)
+				}
+				if err := unix.Shutdown(fd, how); err != nil {
+					t.Fatal(err)
+				}
+				for range 2 { // it does not get well by being looked at
+					if err := h.audit(); !errors.Is(err, errShutDown) || !strings.Contains(err.Error(), "listener http at ") {
+						t.Errorf("error %v, want that it was shut down", err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestBlockingListenerIsMadeNonBlocking(t *testing.T) {
+	t.Parallel()
+	h, fd, log := held(t, "udp://127.0.0.1:0")
+	if err := unix.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := h.audit(); err != nil {
+			t.Error(err)
+		}
+	}
+	if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("flags %#x, %v: it is still blocking", flags, err)
+	}
+	if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+		t.Errorf("warned %d times:\n%s", n, log)
+	}
+}
+
+func TestClosedListenersAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	h, _, _ := held(t, "tcp://127.0.0.1:0")
+	var auditing sync.WaitGroup
+	for range 4 {
+		auditing.Go(func() {
+			for range 100 {
+				if err := h.audit(); err != nil && !strings.Contains(err.Error(), "the supervisor is stopping") {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	if err := h.close(); err != nil {
+		t.Error(err)
+	}
+	auditing.Wait()
+	if err := h.audit(); err == nil {
+		t.Error("closed listeners were looked at")
+	}
+}
