@@ -28,6 +28,7 @@ MAX_FDS = 253
 SO_COOKIE = 57
 STREAMS = ("tcp", "tcp4", "tcp6", "unix")
 DURATIONS = 24  # elements of the histogram: the last counts 2^22 ms and longer
+ORDER_GRACE = 0.5  # seconds
 ACCEPTS = 64  # connections taken in one go, before the others have their turn
 
 
@@ -49,10 +50,14 @@ class Channel:
         self.sock.set_inheritable(False)
 
     def send(self, kind, **fields):
-        """Sends a message; a supervisor that is gone is no reason to stop."""
+        """Sends a message; a supervisor that is gone is no reason to stop.
+
+        One that does not read is none to wait, where the message is only news.
+        """
+        flags = socket.MSG_DONTWAIT if kind == "stats" else 0
         try:
-            self.sock.send(json.dumps({"type": kind, **fields}).encode())
-        except (BrokenPipeError, ConnectionResetError):
+            self.sock.send(json.dumps({"type": kind, **fields}).encode(), flags)
+        except (BrokenPipeError, ConnectionResetError, BlockingIOError):
             pass
 
     def receive(self):
@@ -182,6 +187,7 @@ class Server:
         self.accepting = False
         self.drains = None  # ids to answer, once it drains
         self.deadline = None
+        self.order_by = None  # after SIGTERM: when to drain without an order
         self.cut = 0
         self.catch_sigterm()
         if channel:
@@ -200,9 +206,15 @@ class Server:
 
     def read_signal(self, _):
         self.woken.recv(64)
-        if self.drains is None:
-            # A supervisor that is there keeps the sockets and what is queued.
-            self.drain([], 30, final=self.channel is None)
+        if self.drains is not None:
+            return
+        if self.channel is None:
+            self.drain([], 30, final=True)
+        elif self.order_by is None:
+            # The supervisor may have got the same signal and is about to say how
+            # to end. Until then clients are served; without an order it keeps
+            # the sockets, and what is queued.
+            self.order_by = time.monotonic() + ORDER_GRACE
 
     # Accepting
 
@@ -309,7 +321,9 @@ class Server:
         self.selector.unregister(self.channel.sock)
         self.channel.sock.close()
         self.channel = None
-        if self.drains is None:
+        if self.order_by is not None:
+            self.drain([], 30, final=True)
+        elif self.drains is None:
             self.resume()
 
     def accepted(self):
@@ -373,6 +387,8 @@ class Server:
             times.append(self.next_stats)
         if self.deadline is not None:
             times.append(self.deadline)
+        elif self.order_by is not None:
+            times.append(self.order_by)
         return max(0, min(times) - time.monotonic()) if times else None
 
     def run(self):
@@ -382,6 +398,8 @@ class Server:
                     key.data(events)
             if time.monotonic() >= self.next_stats:
                 self.send_stats()
+            if self.drains is None and self.order_by is not None and time.monotonic() >= self.order_by:
+                self.drain([], 30, final=False)
 
 
 def alone(arguments):
