@@ -14,7 +14,7 @@ const (
 	exitFailed     = 1  // not done, or it cannot be told
 	exitUsage      = 2  // not understood
 	exitRefused    = 10 // the upgrade did not start
-	exitAborted    = 11 // it ended before the cut-over
+	exitAborted    = 11 // it ended before the cut-over was complete
 	exitRolledBack = 12 // it ended after the cut-over
 	exitCut        = 13 // committed, but connections were cut at the drain deadline
 )

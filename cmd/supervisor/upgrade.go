@@ -22,7 +22,7 @@ The exit status is the verdict:
    1  cannot tell: the supervisor cannot be reached or was lost
    2  the command was not understood
   10  refused: nothing was started
-  11  aborted before the cut-over: the old generation was not touched
+  11  aborted before the cut-over was complete: the old generation goes on
   12  rolled back after the cut-over: the old generation accepts again
   13  committed, but connections were cut at the drain deadline (--wait-drain)`
 
@@ -190,8 +190,10 @@ func verdictInWords(r upgrade.Report) string {
 	switch {
 	case r.Verdict == upgrade.Committed && r.ToRelease != nil:
 		text += fmt.Sprintf(" (%s)", r.ToRelease)
-	case r.Verdict == upgrade.Aborted && r.From > 0:
-		text += fmt.Sprintf("; generation %d was not touched", r.From)
+	case r.Verdict == upgrade.Aborted && r.Active > 0:
+		text += fmt.Sprintf("; generation %d is active", r.Active)
+	case r.Verdict == upgrade.Aborted:
+		text += "; no generation is active, it is being restarted"
 	}
 	text += ", " + inWords(r.DurationSeconds)
 	if r.Drained {
