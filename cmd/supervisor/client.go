@@ -27,6 +27,9 @@ func (t *target) addFlag(cmd *cobra.Command) {
 // client returns a client of the supervisor of the service called name; with
 // neither a name nor a socket, of the only one that runs.
 func (t *target) client(cmd *cobra.Command, name string) (*control.Client, error) {
+	if err := notEmpty(cmd, "socket"); err != nil {
+		return nil, err
+	}
 	if t.socket != "" {
 		if name != "" {
 			return nil, usage(cmd, errors.New("both a NAME and --socket given; one is enough"))

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/demo"
 	"github.com/spf13/cobra"
 )
@@ -41,9 +42,9 @@ The exit status is 0 only if no request failed and every verdict was right.`,
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.IntVar(&f.Rate, "rate", f.Rate, "new connections per second; keep-alive clients send half as `MANY` requests besides")
-	flags.DurationVar(&f.Duration, "duration", f.Duration, "send requests for this `TIME`, or longer if the upgrades take longer")
+	flags.Var((*config.Duration)(&f.Duration), "duration", "send requests for this `TIME`, or longer if the upgrades take longer")
 	flags.IntVar(&f.Upgrades, "upgrades", f.Upgrades, "`NUMBER` of upgrades to be committed, besides the two bad versions")
-	flags.DurationVar(&f.Bake, "bake", f.Bake, "watch each new generation for this `TIME` before the commit")
+	flags.Var((*config.Duration)(&f.Bake), "bake", "watch each new generation for this `TIME` before the commit")
 	flags.BoolVar(&f.json, "json", false, "print the result as one JSON object")
 	flags.StringVar(&f.plot, "plot", "", "draw latency over time, with the upgrades marked, into this `FILE` (SVG)")
 	flags.StringVar(&f.keepLog, "keep-log", "", "write the output of the supervisor and the service into this `FILE`")

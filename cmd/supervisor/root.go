@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -58,6 +59,26 @@ func unknownCommand(root *cobra.Command, args []string) error {
 		return usage(root, fmt.Errorf("unknown command %q; did you mean %s?", args[0], strings.Join(near, " or ")))
 	}
 	return usage(root, fmt.Errorf("unknown command %q", args[0]))
+}
+
+// nameOnly takes at most the NAME of a service.
+func nameOnly(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 && args[0] == "" {
+		return errEmptyName
+	}
+	return cobra.MaximumNArgs(1)(cmd, args)
+}
+
+// errEmptyName tells of a NAME that is probably an unset variable of a script.
+var errEmptyName = errors.New("the NAME is empty; leave it out for the only service that runs")
+
+// notEmpty refuses a flag that was given without a value, probably an unset
+// variable of a script.
+func notEmpty(cmd *cobra.Command, flag string) error {
+	if f := cmd.Flags().Lookup(flag); f.Changed && f.Value.String() == "" {
+		return usage(cmd, fmt.Errorf("--%s is empty; give a value, or leave it out", flag))
+	}
+	return nil
 }
 
 // argumentsOf refuses arguments with the exit status for it.

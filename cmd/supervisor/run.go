@@ -24,6 +24,9 @@ unless it comes within half a second of the first.`,
   supervisor run --config /etc/web.toml`,
 		Args: argumentsOf(programOnly),
 		RunE: func(cmd *cobra.Command, program []string) error {
+			if err := notEmpty(cmd, "config"); err != nil {
+				return err
+			}
 			cfg, err := config.Load(file, flags, cmd.Flags(), program)
 			if err != nil {
 				return badConfig(err)

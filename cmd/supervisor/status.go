@@ -22,7 +22,7 @@ func newStatusCommand(e environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [NAME] [flags]",
 		Short: "Show what a service runs and how its last upgrades went",
-		Args:  argumentsOf(cobra.MaximumNArgs(1)),
+		Args:  argumentsOf(nameOnly),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := t.client(cmd, only(args))
 			if err != nil {
@@ -37,7 +37,7 @@ func newStatusCommand(e environment) *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(e.out).Encode(status)
 			}
-			return printStatus(e.out, status, time.Now())
+			return printStatus(e.out, status, checkPrevious(status), time.Now())
 		},
 	}
 	t.addFlag(cmd)
@@ -45,14 +45,25 @@ func newStatusCommand(e environment) *cobra.Command {
 	return cmd
 }
 
-// printStatus writes s, as of now, for a person.
-func printStatus(out io.Writer, s upgrade.Status, now time.Time) error {
+// checkPrevious says why a rollback would be refused.
+func checkPrevious(s upgrade.Status) error {
+	if s.Previous == nil {
+		return nil
+	}
+	return s.Previous.Check()
+}
+
+// printStatus writes s, as of now, for a person. gone is why there can be no
+// rollback.
+func printStatus(out io.Writer, s upgrade.Status, gone error, now time.Time) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "service %s, pid %d, up %s, %s\n", s.Service, s.PID, age(now, s.Started), activity(s))
+	fmt.Fprintf(&text, "service %s, pid %d, up %s, %s%s\n", s.Service, s.PID, age(now, s.Started), activity(s), restarts(s.Restarts))
 	if s.Restart != nil {
 		fmt.Fprintf(&text, "down: %s\n", restartInWords(*s.Restart, now))
 	}
-	if s.Previous != nil {
+	if s.Previous != nil && gone != nil {
+		fmt.Fprintf(&text, "rollback is not possible: %v\n", gone)
+	} else if s.Previous != nil {
 		fmt.Fprintf(&text, "rollback would start %s\n", releaseInWords(*s.Previous))
 	}
 	table(&text, generationRows(s, now))
@@ -60,6 +71,17 @@ func printStatus(out io.Writer, s upgrade.Status, now time.Time) error {
 	table(&text, verdictRows(s))
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// restarts tells how often a crashed generation was started anew, if ever.
+func restarts(n uint64) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return ", restarted once"
+	}
+	return fmt.Sprintf(", restarted %d times", n)
 }
 
 func activity(s upgrade.Status) string {

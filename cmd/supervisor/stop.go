@@ -25,7 +25,7 @@ func newStopCommand(e environment) *cobra.Command {
 		Short: "Stop a service and its supervisor",
 		Long: `Close the listeners, let every generation finish what it has accepted, at
 most for the drain timeout, and return when the supervisor has ended.`,
-		Args: argumentsOf(cobra.MaximumNArgs(1)),
+		Args: argumentsOf(nameOnly),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.stop(cmd, only(args), now)
 		},

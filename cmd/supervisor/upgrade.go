@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/upgrade"
 	"github.com/spf13/cobra"
@@ -37,7 +39,8 @@ func (f *attemptFlags) add(cmd *cobra.Command) {
 	f.addFlag(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.json, "json", false, "print one JSON object per step, and the report last")
-	flags.DurationVar(&f.request.Timeout, "timeout", 0, "give up, and undo what was done, if there is no verdict after this `TIME`")
+	flags.Var((*config.Duration)(&f.request.Timeout), "timeout", "give up, and undo what was done, if there is no verdict after this `TIME`")
+	flags.Lookup("timeout").DefValue = "" // none
 	flags.BoolVar(&f.request.Force, "force", false, "go on although admission objects to the moment, or the active generation does not pause")
 	flags.BoolVar(&f.request.WaitDrain, "wait-drain", false, "wait until the old generation has ended")
 	flags.StringVar(&f.request.Reason, "note", "", "`TEXT` to be repeated in the report: a change number, a name")
@@ -78,7 +81,7 @@ func newRollbackCommand(e environment) *cobra.Command {
 		Long: `Replace what a service runs by the release that was committed before it, by
 the same steps as an upgrade. While an upgrade runs, undo that upgrade.
 ` + verdictHelp,
-		Args: argumentsOf(cobra.MaximumNArgs(1)),
+		Args: argumentsOf(nameOnly),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.attempt(cmd, upgrade.KindRollback, only(args))
 		},
@@ -97,6 +100,9 @@ func nameAndProgram(cmd *cobra.Command, args []string) error {
 	}
 	if dash > 1 {
 		return fmt.Errorf("unexpected argument %q; write the program behind --", args[1])
+	}
+	if dash == 1 && args[0] == "" {
+		return errEmptyName
 	}
 	return nil
 }
@@ -158,7 +164,11 @@ func cannotTell(ctx context.Context, kind upgrade.Kind, err error) error {
 	var refused *control.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		return fmt.Errorf("cannot ask for the %s: %w", kind, err)
+		err = fmt.Errorf("cannot ask for the %s: %w", kind, err)
+		if refused.Status == http.StatusBadRequest {
+			return &exitError{exitUsage, err}
+		}
+		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("cannot tell the verdict: interrupted; the %s goes on, see supervisor status", kind)
 	case errors.Is(err, control.ErrLost):

@@ -64,12 +64,17 @@ func TestWithoutAVerdict(t *testing.T) {
 	}{
 		{t.Context(), fmt.Errorf("%w: EOF", control.ErrLost), "error: cannot tell the verdict: the supervisor ended the connection before the verdict: EOF; see supervisor status\n"},
 		{t.Context(), &control.RefusedError{Status: 403, Reason: "uid 5 may not"}, "error: cannot ask for the upgrade: uid 5 may not\n"},
+		{t.Context(), &control.RefusedError{Status: 400, Reason: "a relative path"}, "error: cannot ask for the upgrade: a relative path\n"},
 		{interrupted, context.Canceled, "error: cannot tell the verdict: interrupted; the upgrade goes on, see supervisor status\n"},
 		{t.Context(), errors.New("cannot connect"), "error: cannot connect\n"},
 	} {
 		var out strings.Builder
 		status := exitStatus(cannotTell(c.ctx, upgrade.KindUpgrade, c.err), &out)
-		if status != exitFailed || out.String() != c.want {
+		want := exitFailed
+		if strings.Contains(c.want, "relative") {
+			want = exitUsage
+		}
+		if status != want || out.String() != c.want {
 			t.Errorf("%v: status %d, %q; want %q", c.err, status, out.String(), c.want)
 		}
 	}
@@ -101,14 +106,16 @@ func TestStatusForAPerson(t *testing.T) {
 		},
 	}
 	down := upgrade.Status{
-		Service: "web", PID: 100, Started: ago(time.Second), Phase: upgrade.PhaseIdle,
+		Service: "web", PID: 100, Started: ago(time.Second), Phase: upgrade.PhaseIdle, Restarts: 7,
 		Restart: &upgrade.RestartStatus{Reason: "generation 3 exited with status 2", Failures: 4, Next: now.Add(800 * time.Millisecond)},
 	}
 	stopping := upgrade.Status{Service: "web", PID: 100, Started: now, Phase: upgrade.PhaseIdle, Stopping: true, Restart: &upgrade.RestartStatus{Reason: "crash", Failures: 1}}
 	starting := upgrade.Status{Service: "web", PID: 100, Started: now, Phase: upgrade.PhaseStart}
 	var out bytes.Buffer
-	for _, s := range []upgrade.Status{full, down, stopping, starting} {
-		if err := printStatus(&out, s, now); err != nil {
+	stuck := upgrade.Status{Service: "web", PID: 101, Started: now, Phase: upgrade.PhaseIdle, Previous: &v1, Restarts: 1}
+	gone := map[int]error{101: errors.New("program /srv/web/1/web: no such file or directory")}
+	for _, s := range []upgrade.Status{full, down, stopping, starting, stuck} {
+		if err := printStatus(&out, s, gone[s.PID], now); err != nil {
 			t.Fatal(err)
 		}
 		out.WriteString("====\n")

@@ -9,7 +9,9 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"example.com/supervisor/upgrade"
@@ -111,10 +113,17 @@ func (c Config) Policy() upgrade.Policy {
 // Duration is a time.Duration written as in "5s", in a file and as a flag.
 type Duration time.Duration
 
+// digits are the numbers of a duration: with small ones, what was only too long
+// is a duration.
+var digits = regexp.MustCompile("[0-9]+")
+
 // UnmarshalText reads a duration such as "1m30s".
 func (d *Duration) UnmarshalText(text []byte) error {
 	value, err := time.ParseDuration(string(text))
 	if err != nil {
+		if _, err := time.ParseDuration(digits.ReplaceAllString(string(text), "1")); err == nil {
+			return fmt.Errorf("%q is too long; the longest duration is %v", text, time.Duration(math.MaxInt64).Truncate(time.Hour))
+		}
 		return fmt.Errorf("%q is not a duration such as 5s, 100ms or 1m30s", text)
 	}
 	*d = Duration(value)

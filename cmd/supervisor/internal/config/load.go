@@ -3,9 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/pflag"
 )
@@ -33,7 +35,11 @@ func (e *SettingError) Error() string {
 // Unwrap returns the cause.
 func (e *SettingError) Unwrap() error { return e.Err }
 
-const programKey = "program"
+const (
+	programKey = "program"
+	// maxFile is the size of the largest configuration file, in bytes.
+	maxFile = 1 << 20
+)
 
 // Load returns the settings of a command line: those of the file, if there is
 // one, and over them the flags of fs that were given and the program. flags
@@ -43,7 +49,7 @@ func Load(file string, flags Config, fs *pflag.FlagSet, program []string) (Confi
 	c := Default()
 	said := places{}
 	if file != "" {
-		doc, err := os.ReadFile(file)
+		doc, err := read(file)
 		if err != nil {
 			return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
 		}
@@ -62,7 +68,32 @@ func Load(file string, flags Config, fs *pflag.FlagSet, program []string) (Confi
 		c.Program = program
 		delete(said, programKey)
 	}
+	if err := c.checkGiven(func(key string) bool { return said[key] != "" || fs.Changed(key) }); err != nil {
+		return c, locate(err, said)
+	}
 	return c, locate(c.Validate(), said)
+}
+
+// read returns the content of a configuration file. Whatever else may be at its
+// path it does not wait for, and does not read without end.
+func read(file string) ([]byte, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", file)
+	}
+	doc, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(doc) > maxFile {
+		return nil, fmt.Errorf("%s has more than %d bytes", file, maxFile)
+	}
+	return doc, err
 }
 
 // override copies the settings of from that were given to c.

@@ -63,6 +63,18 @@ func (c Config) Validate() error {
 	return errors.Join(wrong...)
 }
 
+// checkGiven refuses what was said without a value, which would otherwise be as
+// if nothing had been said: it is probably an unset variable of a script.
+func (c Config) checkGiven(given func(key string) bool) error {
+	var wrong []error
+	for _, s := range []struct{ key, value string }{{"name", c.Name}, {"run-dir", c.RunDir}} {
+		if s.value == "" && given(s.key) {
+			wrong = append(wrong, &SettingError{Key: s.key, Err: errors.New("is empty; give a value, or leave it out")})
+		}
+	}
+	return errors.Join(wrong...)
+}
+
 // positive are the settings of time that must be more than 0.
 func (c Config) positive() map[string]Duration {
 	return map[string]Duration{

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,13 +37,20 @@ func decodeRequest(body io.Reader, kind upgrade.Kind) (upgrade.Request, error) {
 // decodeBody reads one JSON object, or nothing, into v. Unknown fields and
 // what follows the object are errors.
 func decodeBody(body io.Reader, v any) error {
-	decoder := json.NewDecoder(body)
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(v)
-	if errors.Is(err, io.EOF) {
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return fmt.Errorf("cannot read the request: %w", err)
+	}
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 {
 		return nil
 	}
-	if err != nil {
+	if text[0] != '{' { // null would be as good as nothing
+		return errors.New("cannot read the request: it is not a JSON object")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(v); err != nil {
 		return fmt.Errorf("cannot read the request: %w", err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {

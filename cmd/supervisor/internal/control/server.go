@@ -124,8 +124,11 @@ func (s *Server) allow(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, _ := r.Context().Value(peerKey{}).(identity)
 		if who.err != nil || who.peer.PID == 0 || !allowed(who.peer.UID, os.Geteuid()) {
-			s.cfg.Logger.Warn("refused a control request", "path", r.URL.Path,
-				"peer_pid", who.peer.PID, "peer_uid", who.peer.UID, "error", who.err)
+			log := s.cfg.Logger
+			if who.err != nil {
+				log = log.With("error", who.err)
+			}
+			log.Warn("refused a control request", "path", r.URL.Path, "peer_pid", who.peer.PID, "peer_uid", who.peer.UID)
 			refuse(w, http.StatusForbidden, fmt.Errorf("uid %d may not control this supervisor; try as root or as uid %d", who.peer.UID, os.Geteuid()))
 			return
 		}

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"reflect"
 	"slices"
@@ -136,7 +138,11 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"GET", "/", "", 404, "there is no /; see docs/control-api.md"},
 		{"GET", "/v2/status", "", 404, "there is no /v2/status"},
 		{"POST", "/v1/upgrade", "{", 400, "cannot read the request: unexpected EOF"},
-		{"POST", "/v1/upgrade", "[]", 400, "cannot read the request: json"},
+		{"POST", "/v1/upgrade", "[]", 400, "cannot read the request: it is not a JSON object"},
+		{"POST", "/v1/upgrade", "null", 400, "it is not a JSON object"},
+		{"POST", "/v1/rollback", " null ", 400, "it is not a JSON object"},
+		{"POST", "/v1/stop", "null", 400, "it is not a JSON object"},
+		{"POST", "/v1/stop", `"now"`, 400, "it is not a JSON object"},
 		{"POST", "/v1/upgrade", "{} {}", 400, "something follows the JSON object"},
 		{"POST", "/v1/upgrade", `{"forec":true}`, 400, `unknown field \"forec\"`},
 		{"POST", "/v1/upgrade", `{"force":1}`, 400, "cannot read the request: json"},
@@ -370,4 +376,23 @@ func same(a, b upgrade.Request) bool {
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	return string(x) == string(y)
+}
+
+func TestRefusalOfAUserLogsAnErrorOnlyIfThereIsOne(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		who  identity
+		want string
+	}{
+		{identity{peer: rundir.Peer{PID: 5, UID: ownUID() + 1}}, "peer_pid=5"},
+		{identity{err: errors.New("unknown")}, "error=unknown"},
+	} {
+		var log strings.Builder
+		s := &Server{cfg: ServerConfig{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
+		request := httptest.NewRequestWithContext(context.WithValue(t.Context(), peerKey{}, c.who), "GET", "/v1/status", nil)
+		s.allow(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), request)
+		if text := log.String(); !strings.Contains(text, c.want) || strings.Contains(text, "nil") {
+			t.Errorf("logged %q, want %q", text, c.want)
+		}
+	}
 }
