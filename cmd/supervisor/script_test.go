@@ -57,6 +57,7 @@ func TestScripts(t *testing.T) {
 			"crash":  crash,
 			"murder": murder,
 			"expand": expand,
+			"orphan": orphan,
 		},
 	})
 }
@@ -209,6 +210,21 @@ func murder(ts *testscript.TestScript, _ bool, args []string) {
 	for _, g := range status.Generations {
 		ts.Check(syscall.Kill(g.PID, syscall.SIGKILL))
 	}
+}
+
+// orphan NAME kills the supervisor of a service; the generations that it leaves
+// behind end with the script.
+func orphan(ts *testscript.TestScript, _ bool, args []string) {
+	status := statusOf(ts, args[0])
+	for _, g := range status.Generations {
+		handle, err := os.FindProcess(g.PID) // by pidfd: it is that process or none
+		ts.Check(err)
+		ts.Defer(func() {
+			_ = handle.Kill()
+			_ = handle.Release()
+		})
+	}
+	ts.Check(syscall.Kill(status.PID, syscall.SIGKILL))
 }
 
 func statusOf(ts *testscript.TestScript, name string) upgrade.Status {

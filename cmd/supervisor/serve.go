@@ -71,6 +71,9 @@ func (h *host) open(ctx context.Context, getenv func(string) string) error {
 		return err
 	}
 	sockets, err := listen.OpenAll(ctx, specs)
+	if errors.Is(err, listen.ErrInUse) && h.dir.Left {
+		return fmt.Errorf("%w; service %s left %s: %s", err, name, h.dir.Control(), rundir.Orphans)
+	}
 	if err != nil {
 		return err
 	}

@@ -177,7 +177,9 @@ func refusal(r *http.Response) error {
 // explain says what may be done about a supervisor that does not answer.
 func (c *Client) explain(err error) error {
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("cannot connect to %s: no supervisor is running there, but the socket is left: %s", c.socket, rundir.Orphans)
+	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("cannot connect to %s: no supervisor is running there", c.socket)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("cannot connect to %s: %w; try as root or as the user that runs it", c.socket, os.ErrPermission)

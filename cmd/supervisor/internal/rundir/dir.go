@@ -82,6 +82,9 @@ func checkLength(path string) error {
 type Dir struct {
 	// Path is absolute.
 	Path string
+	// Left tells that a supervisor that was killed left its control socket
+	// here. Its generations may live.
+	Left bool
 
 	lock  *os.File // the directory itself; flock(2)
 	made  []string // the directories made, outermost first
@@ -105,7 +108,7 @@ func (e *RunningError) Error() string {
 
 // Open makes the directory where it does not exist, mode 0700 and its parents
 // 0755, and locks it. If a living supervisor has it, the error is a
-// *RunningError. What a dead one left at the control socket's path is removed.
+// *RunningError. What a dead one left stays until Listen, as the trace of it.
 // The lock is not inherited by programs that are started.
 func Open(place Place) (*Dir, error) {
 	var gone error
@@ -118,7 +121,7 @@ func Open(place Place) (*Dir, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.clear(); err != nil {
+		if err := d.look(); err != nil {
 			d.lock.Close() // and nothing else: what is there is not ours
 			return nil, err
 		}
@@ -209,12 +212,12 @@ func checkSafe(path string, st unix.Stat_t) error {
 	return nil
 }
 
-// clear removes the sockets of a supervisor that is gone.
-func (d *Dir) clear() error {
+// look sees whether a supervisor that is gone left its control socket.
+func (d *Dir) look() error {
 	path := d.Control()
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d.sweep()
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("cannot use run directory: %w", err)
@@ -225,7 +228,8 @@ func (d *Dir) clear() error {
 	if pid, err := Owner(path); err == nil {
 		return &RunningError{Path: d.Path, PID: pid}
 	}
-	return d.sweep()
+	d.Left = true
+	return nil
 }
 
 // sweep removes the sockets of the supervisor and of its generations.
@@ -250,8 +254,12 @@ func (d *Dir) sweep() error {
 func (d *Dir) Control() string { return filepath.Join(d.Path, ControlSocket) }
 
 // Close removes the sockets and the directories that supervisors made,
-// unless somebody's files are in them, and gives up the lock.
+// unless somebody's files are in them, and gives up the lock. What a dead
+// supervisor left stays if Listen was not called.
 func (d *Dir) Close() error {
+	if d.Left {
+		return d.lock.Close()
+	}
 	err := d.sweep()
 	made := d.made
 	if d.place.Ours {
@@ -265,8 +273,13 @@ func (d *Dir) Close() error {
 	return errors.Join(err, d.lock.Close())
 }
 
-// Listen opens the control socket, mode 0600. Closing it removes its file.
+// Listen removes what a dead supervisor left and opens the control socket, mode
+// 0600. Closing it removes its file.
 func (d *Dir) Listen() (net.Listener, error) {
+	if err := d.sweep(); err != nil {
+		return nil, err
+	}
+	d.Left = false
 	l, err := net.Listen("unix", d.Control())
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the control socket: %w", err)

@@ -159,9 +159,23 @@ func TestWhatADeadSupervisorLeftIsRemoved(t *testing.T) {
 	}
 	leaveSocket(t, filepath.Join(place.Path, ControlSocket))
 	leaveSocket(t, filepath.Join(place.Path, "generation-3.sock"))
+	for range 2 { // it is the trace of the dead one until somebody succeeds it
+		d := openDir(t, place)
+		if left, _ := os.ReadDir(d.Path); len(left) != 2 || !d.Left {
+			t.Errorf("%d files are left, Left %v; want 2", len(left), d.Left)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	d := openDir(t, place)
-	if left, _ := os.ReadDir(d.Path); len(left) > 0 {
-		t.Errorf("%s is left", left[0].Name())
+	l, err := d.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if left, _ := os.ReadDir(d.Path); len(left) != 1 || d.Left {
+		t.Errorf("%d files are left, Left %v; want the new socket", len(left), d.Left)
 	}
 }
 

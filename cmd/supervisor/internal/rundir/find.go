@@ -38,11 +38,7 @@ func list(getenv func(string) string, system string) []Service {
 	if first, _, _ := strings.Cut(getenv("RUNTIME_DIRECTORY"), ":"); first != "" {
 		look(Service{Socket: filepath.Join(first, ControlSocket), Runtime: true})
 	}
-	roots := []string{system}
-	if xdg := getenv("XDG_RUNTIME_DIR"); xdg != "" {
-		roots = []string{filepath.Join(xdg, "supervisor"), system}
-	}
-	for _, root := range roots {
+	for _, root := range roots(getenv, system) {
 		entries, _ := os.ReadDir(root) // a place that is not there has no services
 		for _, e := range entries {
 			look(Service{Name: e.Name(), Socket: filepath.Join(root, e.Name(), ControlSocket)})
@@ -51,11 +47,48 @@ func list(getenv func(string) string, system string) []Service {
 	return found
 }
 
+// roots are the directories that hold those of services.
+func roots(getenv func(string) string, system string) []string {
+	if xdg := getenv("XDG_RUNTIME_DIR"); xdg != "" {
+		return []string{filepath.Join(xdg, "supervisor"), system}
+	}
+	return []string{system}
+}
+
+// Orphans says what is to be done about the generations of a supervisor that
+// was killed.
+const Orphans = "its supervisor was killed, and generations of it may still serve: end them with kill -TERM first; ss -ltnp, or -lxp for Unix sockets, shows their pids"
+
 // Find returns the control socket of the service called name or, with no name,
 // of the only one there is. ask tells the name of the service behind a socket;
 // it is needed for $RUNTIME_DIRECTORY only.
 func Find(name string, getenv func(string) string, ask func(socket string) (string, error)) (string, error) {
-	return choose(name, List(getenv), ask)
+	return find(name, getenv, "/run/supervisor", ask)
+}
+
+func find(name string, getenv func(string) string, system string, ask func(socket string) (string, error)) (string, error) {
+	found := list(getenv, system)
+	socket, err := choose(name, found, ask)
+	switch {
+	case errors.Is(err, errNone):
+		return "", fmt.Errorf("%w in %s; give its control socket with --socket", err, strings.Join(roots(getenv, system), " or "))
+	case err == nil || name == "" || slices.ContainsFunc(found, func(s Service) bool { return s.Name == name }):
+		return socket, err
+	}
+	for _, root := range roots(getenv, system) {
+		if left := filepath.Join(root, name, ControlSocket); errors.Is(Alive(left), ErrNotRunning) && exists(left) {
+			return "", fmt.Errorf("service %s is not running, but left %s: %s", name, left, Orphans)
+		}
+	}
+	return socket, err
+}
+
+// errNone tells that there is no service to choose.
+var errNone = errors.New("no running service found")
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func choose(name string, found []Service, ask func(socket string) (string, error)) (string, error) {
@@ -72,7 +105,7 @@ func choose(name string, found []Service, ask func(socket string) (string, error
 	case name != "":
 		return "", fmt.Errorf("service %s is not running%s", name, others(found))
 	case len(found) == 0:
-		return "", errors.New("no running service found; give its control socket with --socket")
+		return "", errNone
 	case len(found) > 1:
 		return "", fmt.Errorf("several services are running; name one of %s", strings.Join(names(found), ", "))
 	}

@@ -85,6 +85,24 @@ func TestChooseAmongServices(t *testing.T) {
 	}
 }
 
+func TestServiceThatWasKilledIsToldOf(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "dead"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	leaveSocket(t, filepath.Join(root, "dead", ControlSocket))
+	for name, want := range map[string]string{
+		"dead": "service dead is not running, but left " + root + "/dead/control.sock: its supervisor was killed",
+		"none": "service none is not running as far as can be seen",
+		"":     "no running service found in /xdg/supervisor or " + root + "; give its control socket with --socket",
+	} {
+		if _, err := find(name, env("XDG_RUNTIME_DIR", "/xdg"), root, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", name, err, want)
+		}
+	}
+}
+
 func TestOwner(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
