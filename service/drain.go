@@ -2,6 +2,7 @@ package service
 
 import (
 	"sync"
+	"syscall"
 	"time"
 
 	"example.com/supervisor/fdpass"
@@ -16,6 +17,10 @@ const tick = 10 * time.Millisecond
 // supervisor knows whether anybody is left to take what is queued.
 const orderGrace = 500 * time.Millisecond
 
+// shunTime is how long handshakes that have begun have to end before the queues
+// are emptied for the last time: the round trip of most clients.
+const shunTime = 100 * time.Millisecond
+
 // drain is the order to end: who asked, until when, and how it went. The first
 // order begins the drain; later ones may change the deadline.
 type drain struct {
@@ -25,6 +30,7 @@ type drain struct {
 	began    time.Time
 	deadline time.Time
 	final    bool     // nobody else accepts from the listeners
+	word     bool     // of the supervisor: that it is final
 	ids      []uint64 // of the supervisor's orders not yet answered
 	answer   *fdpass.Drained
 }
@@ -49,6 +55,20 @@ func (d *drain) amend(timeout time.Duration, final bool) {
 	defer d.mu.Unlock()
 	d.deadline = time.Now().Add(timeout)
 	d.final = d.final || final
+}
+
+// confirm notes that the supervisor itself says that the drain is final.
+func (d *drain) confirm() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.word = true
+}
+
+// ordered reports whether confirm was called.
+func (d *drain) ordered() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.word
 }
 
 // now returns the order as it stands.
@@ -88,6 +108,9 @@ func (d *drain) finish(answer fdpass.Drained) []fdpass.Drained {
 // signal began.
 func (s *Service) drainFor(m fdpass.Drain) {
 	timeout := time.Duration(m.DeadlineMS) * time.Millisecond
+	if m.Final {
+		s.drain.confirm()
+	}
 	if s.drain.order(timeout, m.Final) {
 		s.log.Info("draining", "generation", s.Generation(), "deadline", timeout, "asked", "supervisor")
 	} else {
@@ -132,7 +155,9 @@ func (s *Service) drainMyself(why string) {
 func (s *Service) stopIntake() {
 	s.awaitQuiet()
 	if _, _, final := s.drain.now(); final {
+		unshun := s.shunNew()
 		s.emptyQueues()
+		unshun()
 	}
 	for _, e := range s.endpoints {
 		if err := e.stop(); err != nil {
@@ -140,6 +165,38 @@ func (s *Service) stopIntake() {
 		}
 	}
 	s.awaitQuiet() // all are shut: only asks again
+}
+
+// shunNew has the kernel drop new attempts to connect while the queues are
+// emptied for the last time, so that none is completed between the last look and
+// the close. It returns after handshakes under way had shunTime to end; undo is
+// called right before the listeners are closed, in case somebody holds them
+// after all.
+//
+// A process that is killed in between leaves the filter on its sockets. That is
+// why it is done only when they go with it: when the supervisor says so, or the
+// process opened them.
+func (s *Service) shunNew() (undo func()) {
+	var shunned []syscall.Conn
+	undo = func() {
+		for _, c := range shunned {
+			unshun(c)
+		}
+	}
+	if s.control != nil && !s.drain.ordered() {
+		return undo
+	}
+	for _, e := range s.endpoints {
+		if e.listener != nil && shun(e.listener.inner) {
+			shunned = append(shunned, e.listener.inner)
+		}
+	}
+	began, deadline, _ := s.drain.now()
+	if pause := min(shunTime, deadline.Sub(began)/4); len(shunned) > 0 && pause > 0 {
+		s.resume()
+		<-time.After(pause)
+	}
+	return undo
 }
 
 // awaitQuiet pauses and returns when nothing is being accepted any more.
