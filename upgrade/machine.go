@@ -610,6 +610,10 @@ func (m *Machine) discard(g *generation) {
 		return
 	}
 	m.draining = append(m.draining, g)
+	if !g.mute { // it may accept although it has not said so: it shall not go on
+		g.command = m.nextSerial()
+		m.do(Drain{g.number, uint64(g.command), m.policy.StopGrace, m.stopping})
+	}
 	m.terminate(g)
 }
 
