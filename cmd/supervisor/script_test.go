@@ -197,9 +197,14 @@ func insist(ts *testscript.TestScript, _ bool, args []string) {
 
 // crash NAME kills the active generation of a service.
 func crash(ts *testscript.TestScript, _ bool, args []string) {
-	status := statusOf(ts, args[0])
-	i := slices.IndexFunc(status.Generations, func(g upgrade.GenerationStatus) bool { return g.Role == upgrade.RoleActive })
-	ts.Check(syscall.Kill(status.Generations[i].PID, syscall.SIGKILL))
+	poll(ts, "an active generation", func() (string, bool) { // it may answer a moment before it is that
+		status := statusOf(ts, args[0])
+		i := slices.IndexFunc(status.Generations, func(g upgrade.GenerationStatus) bool { return g.Role == upgrade.RoleActive })
+		if i >= 0 {
+			ts.Check(syscall.Kill(status.Generations[i].PID, syscall.SIGKILL))
+		}
+		return fmt.Sprint(status.Generations), i >= 0
+	})
 }
 
 // murder NAME kills the supervisor of a service, and then the generations that
