@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -73,7 +74,10 @@ func TestKilledSupervisorLosesNoConnection(t *testing.T) {
 }
 
 func inPhase(p upgrade.Phase) func(upgrade.Status) bool {
-	return func(s upgrade.Status) bool { return s.Phase == p }
+	return func(s upgrade.Status) bool {
+		unborn := func(g upgrade.GenerationStatus) bool { return g.PID == 0 } // nobody could end it afterwards
+		return s.Phase == p && !slices.ContainsFunc(s.Generations, unborn)
+	}
 }
 
 // killable is a supervisor in a process of its own.
