@@ -16,6 +16,7 @@ func (Resume) kind() string    { return "resume" }
 func (Drain) kind() string     { return "drain" }
 func (Paused) kind() string    { return "paused" }
 func (Resumed) kind() string   { return "resumed" }
+func (Hold) kind() string      { return "hold" }
 func (Drained) kind() string   { return "drained" }
 func (Stats) kind() string     { return "stats" }
 func (Error) kind() string     { return "error" }
@@ -44,6 +45,8 @@ func decodeKind(kind string, data []byte) (Message, error) {
 		return decodeAs[Paused](data)
 	case Resumed{}.kind():
 		return decodeAs[Resumed](data)
+	case Hold{}.kind():
+		return decodeAs[Hold](data)
 	case Drained{}.kind():
 		return decodeAs[Drained](data)
 	case Stats{}.kind():

@@ -29,6 +29,8 @@ const (
 	CanStats = "stats"
 	// CanProbe: serves HTTP on the probe descriptor of the Welcome.
 	CanProbe = "probe"
+	// CanHold: understands hold.
+	CanHold = "hold"
 )
 
 // A Message is one of the structs below; docs/protocol.md describes each.
@@ -111,6 +113,14 @@ type Drain struct {
 	Final      bool   `json:"final,omitempty"`
 }
 
+// Hold asks a draining child to keep its idle connections for now (On), or to
+// go on closing them: their clients come back as new connections, which the
+// next generation must be able to take. It is not answered. The deadline of the
+// drain stays.
+type Hold struct {
+	On bool `json:"on"`
+}
+
 // Paused answers Pause once no further connection will be accepted.
 type Paused struct {
 	ID       uint64 `json:"id"`
@@ -149,6 +159,12 @@ type ListenerStats struct {
 	// element i counts those shorter than 2^i milliseconds (and not shorter
 	// than 2^(i-1)); the last element counts all the longer ones.
 	Durations []uint64 `json:"durations,omitempty"`
+	// Answered counts requests that were answered, where the child knows of
+	// requests: for HTTP.
+	Answered uint64 `json:"answered,omitempty"`
+	// Sojourn is a histogram, in the buckets of Durations, of how long accepted
+	// connections had waited in the accept queue.
+	Sojourn []uint64 `json:"sojourn,omitempty"`
 }
 
 // Error tells the peer that its last message was not understood or not

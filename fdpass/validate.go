@@ -110,6 +110,7 @@ func (m Paused) validate() error {
 }
 
 func (m Resumed) validate() error { return checkID(m.ID) }
+func (m Hold) validate() error    { return nil }
 
 func (m Drained) validate() error {
 	if m.Cut < 0 {

@@ -22,6 +22,7 @@ type caller struct {
 	phases     []PhaseTime
 	phase      Phase
 	phaseSince time.Time
+	overruled  string // what admission had to say against a forced upgrade
 }
 
 func newCaller(k Kind, r Request) *caller {
@@ -131,20 +132,23 @@ func (s *Supervisor) reply(a Reply) {
 		Request: a.Request, Kind: a.Kind, Verdict: a.Verdict, Reason: a.Reason,
 		From: a.From, To: a.To, Active: a.Active, FromRelease: a.FromRelease, ToRelease: a.ToRelease,
 		Started: c.started, DurationSeconds: now.Sub(c.started).Seconds(), Phases: c.phases,
-		Forced: a.Forced, Note: c.request.Reason,
+		Forced: a.Forced, Note: c.request.Reason, Overruled: c.overruled,
 		Drained: a.Drained, Cut: a.Cut, CutUnknown: a.CutUnknown,
 	}
 	if a.Verdict == Aborted {
 		report.Reason += s.stranger
 	}
+	failed := a.Verdict == Aborted || a.Verdict == RolledBack
 	if g := s.generations[a.To]; g != nil {
 		if !g.ready.IsZero() {
 			report.StartupSeconds = g.ready.Sub(g.started).Seconds()
 		}
-		if a.Verdict == Aborted || a.Verdict == RolledBack {
+		if failed {
 			report.Output = g.process.Output()
+			report.CandidateAccepted, report.CandidateOpen = g.process.Snapshot().sums()
 		}
 	}
+	report.Queues = s.cfg.Watcher.Account(a.Request, failed)
 	if len(c.phases) > 0 { // and not refused because another one runs
 		s.reports = append(s.reports, report)
 		s.reports = s.reports[max(0, len(s.reports)-keptReports):]

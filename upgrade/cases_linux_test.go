@@ -452,9 +452,9 @@ func TestStopInEveryPhaseLeavesNothing(t *testing.T) {
 // shutGate is a prober whose gate does not open.
 type shutGate struct{ prober }
 
-func (shutGate) Gate(ctx context.Context, _ upgrade.Target) error {
+func (shutGate) Gate(ctx context.Context, _ upgrade.Target) (string, error) {
 	<-ctx.Done()
-	return ctx.Err()
+	return "", ctx.Err()
 }
 
 func TestStopDuringTheBackOff(t *testing.T) {

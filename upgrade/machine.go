@@ -335,13 +335,7 @@ func (m *Machine) commit(note string) {
 	}
 	m.enter(PhaseCommit, old.number, "is told to drain")
 	m.drain(old)
-	if m.request != nil && m.request.WaitDrain {
-		m.request.reason = reason
-		old.waiter = m.leave(Committed)
-		m.do(Tell{Request: old.waiter.Request, Phase: PhaseDrain, Generation: old.number, Text: "drains; its end is waited for"})
-		return
-	}
-	m.end(Committed, reason)
+	m.endAfter(old, Committed, reason)
 }
 
 // promoteNow commits a candidate that is ready without a cut-over, because
@@ -400,11 +394,10 @@ func (m *Machine) abort(reason string) {
 		m.stop(StopRequested{})
 		return
 	}
-	if g := m.candidate; g != nil {
-		m.candidate = nil
-		m.discard(g)
-	}
-	m.end(Aborted, reason)
+	failed := m.candidate
+	m.candidate = nil
+	m.discard(failed)
+	m.endAfter(failed, Aborted, reason)
 }
 
 // resume puts the old generation back; only then is the new one stopped.
@@ -434,7 +427,7 @@ func (m *Machine) saidResumed(e SaidResumed) {
 		failed := m.active
 		m.active, m.paused = m.paused, nil
 		m.discard(failed)
-		m.end(RolledBack, m.request.reason)
+		m.endAfter(failed, RolledBack, m.request.reason)
 	case m.active.is(e.Generation) && m.paused == nil && e.ID == uint64(m.active.command):
 		m.abort(m.request.reason)
 	}
@@ -533,7 +526,7 @@ func (m *Machine) lostOther(e Exited) {
 		*slot = slices.Delete(*slot, i, i+1)
 		m.stopTimer(&g.timer)
 		if g.waiter != nil {
-			r := m.answer(g.waiter, Committed, g.waiter.reason)
+			r := m.answer(g.waiter, g.waiter.verdict, g.waiter.reason)
 			r.Drained, r.Cut = true, g.cut
 			r.CutUnknown = !g.drained && (g.terminated || g.mute || !e.Clean)
 			m.do(r)
@@ -576,7 +569,7 @@ func (m *Machine) restarted() {
 		m.request.from = g.number
 	}
 	if m.phase == PhaseRollback {
-		m.end(RolledBack, fmt.Sprintf("%s; its release runs again as generation %d", m.request.reason, g.number))
+		m.endAfter(failed, RolledBack, fmt.Sprintf("%s; its release runs again as generation %d", m.request.reason, g.number))
 	}
 }
 
@@ -815,6 +808,18 @@ func (m *Machine) leave(v Verdict) *request {
 		m.do(r.undone(v, m.stopping))
 	}
 	return r
+}
+
+// endAfter ends the upgrade under way; a caller who waits for the drain gets
+// the reply only when g, which lost its role, has ended.
+func (m *Machine) endAfter(g *generation, v Verdict, reason string) {
+	if g == nil || m.request == nil || !m.request.WaitDrain {
+		m.end(v, reason)
+		return
+	}
+	m.request.verdict, m.request.reason = v, reason
+	g.waiter = m.leave(v)
+	m.do(Tell{Request: g.waiter.Request, Phase: PhaseDrain, Generation: g.number, Text: "drains; its end is waited for"})
 }
 
 // end ends the upgrade under way, if there is one, with its reply.

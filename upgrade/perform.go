@@ -63,16 +63,27 @@ func (s *Supervisor) performOn(a Action) {
 		g := s.generations[a.Generation]
 		g.drainDeadline = time.Now().Add(a.Deadline)
 		g.process.Drain(a.ID, a.Deadline, a.Final)
+		if !a.Final {
+			s.pace(a.Generation)
+		}
 	case Terminate:
 		s.generations[a.Generation].process.Terminate()
 	case Kill:
 		s.generations[a.Generation].process.Kill()
 	case ProbeReady:
-		s.observe(a.Generation, s.inTime(a.Generation, s.cfg.Watcher.Ready), ProbePassed{a.Generation}, func(why string) Event { return ProbeFailed{a.Generation, why} })
+		ready := s.inTime(a.Generation, s.cfg.Watcher.Ready)
+		s.observe(a.Generation, func(ctx context.Context, t Target) (Event, error) {
+			return ProbePassed{a.Generation}, ready(ctx, t)
+		}, func(why string) Event { return ProbeFailed{a.Generation, why} })
 	case OpenGate:
-		s.observe(a.Generation, s.cfg.Watcher.Gate, GateOpened{a.Generation, "the gate is open"}, func(why string) Event { return GateShut{a.Generation, why} })
+		s.observe(a.Generation, func(ctx context.Context, t Target) (Event, error) {
+			why, err := s.cfg.Watcher.Gate(ctx, t)
+			return GateOpened{a.Generation, why}, err
+		}, func(why string) Event { return GateShut{a.Generation, why} })
 	case WatchBake:
-		s.observe(a.Generation, s.cfg.Watcher.Bake, nil, func(why string) Event { return Tripped{a.Generation, why} })
+		s.observe(a.Generation, func(ctx context.Context, t Target) (Event, error) {
+			return nil, s.cfg.Watcher.Bake(ctx, t)
+		}, func(why string) Event { return Tripped{a.Generation, why} })
 	case ConfirmBake:
 		s.confirm(a.Generation)
 	case Unwatch:
@@ -84,12 +95,14 @@ func (s *Supervisor) performOn(a Action) {
 
 // admit resolves what is to run and asks the watcher.
 func (s *Supervisor) admit(a Admit) {
+	admission := Admission{Request: a.Request, Kind: s.machine.request.Kind, Force: a.Force, Down: s.machine.active == nil}
 	s.tasks.Go(func() {
 		release, err := resolveFor(a)
 		if err == nil {
-			err = s.cfg.Watcher.Admit(s.watching, release)
+			admission.Release = release
+			err = s.cfg.Watcher.Admit(s.watching, admission)
 			if err != nil && a.Force {
-				s.log.Warn("admission objects and is overruled", "request", a.Request, "reason", err)
+				s.overrule(a.Request, err.Error())
 				err = nil
 			}
 		}
@@ -98,6 +111,16 @@ func (s *Supervisor) admit(a Admit) {
 			return
 		}
 		s.deliver(Admitted{a.Request, release})
+	})
+}
+
+// overrule records an objection of the admission that a forced upgrade ignores.
+func (s *Supervisor) overrule(request uint64, objection string) {
+	s.post(func() {
+		s.log.Warn("admission objects and is overruled", "request", request, "reason", objection)
+		if c := s.callers[request]; c != nil {
+			c.overruled = objection
+		}
 	})
 }
 
@@ -148,17 +171,12 @@ func (s *Supervisor) inTime(n int, look func(context.Context, Target) error) fun
 }
 
 // observe runs one look at a generation, which ends any earlier one.
-func (s *Supervisor) observe(n int, look func(context.Context, Target) error, good Event, bad func(string) Event) {
-	g := s.generations[n]
-	if g.unwatch != nil {
-		g.unwatch()
-	}
-	ctx, cancel := context.WithCancel(s.watching)
-	g.watch, g.unwatch = ctx, cancel
-	target := g.target(n)
+func (s *Supervisor) observe(n int, look func(context.Context, Target) (good Event, err error), bad func(string) Event) {
+	ctx, cancel := s.watch(n)
+	target := s.target(n)
 	s.tasks.Go(func() {
 		defer cancel()
-		switch err := look(ctx, target); {
+		switch good, err := look(ctx, target); {
 		case ctx.Err() != nil: // called off: nobody wants to know
 		case err != nil:
 			s.deliver(bad(err.Error()))
@@ -168,10 +186,38 @@ func (s *Supervisor) observe(n int, look func(context.Context, Target) error, go
 	})
 }
 
+// watch begins an observation of a generation, which ends any earlier one.
+func (s *Supervisor) watch(n int) (context.Context, context.CancelFunc) {
+	g := s.generations[n]
+	if g.unwatch != nil {
+		g.unwatch()
+	}
+	g.watch, g.unwatch = context.WithCancel(s.watching)
+	return g.watch, g.unwatch
+}
+
+// pace has a draining generation keep its idle connections while the others
+// should not get their clients.
+func (s *Supervisor) pace(n int) {
+	ctx, cancel := s.watch(n)
+	target, process := s.target(n), s.generations[n].process
+	s.tasks.Go(func() {
+		defer cancel()
+		held := false
+		s.cfg.Watcher.Pace(ctx, target, func(hold bool) {
+			held = hold
+			process.Hold(hold)
+		})
+		if held {
+			process.Hold(false)
+		}
+	})
+}
+
 // confirm looks at a generation once more, beside the watch that goes on.
 func (s *Supervisor) confirm(n int) {
 	g := s.generations[n]
-	ctx, target := g.watch, g.target(n)
+	ctx, target := g.watch, s.target(n)
 	s.tasks.Go(func() {
 		if s.cfg.Watcher.Ready(ctx, target) == nil && ctx.Err() == nil {
 			s.deliver(ProbePassed{n})
@@ -179,9 +225,17 @@ func (s *Supervisor) confirm(n int) {
 	})
 }
 
-func (g *member) target(n int) Target {
+func (s *Supervisor) target(n int) Target {
+	g := s.generations[n]
 	snapshot := g.process.Snapshot()
-	return Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env}
+	t := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env}
+	if r := s.machine.request; r != nil {
+		t.Request, t.Kind, t.Force = r.Request, r.Kind, r.Force
+	}
+	if a := s.machine.active; a != nil && a.number != n {
+		t.Active = a.number
+	}
+	return t
 }
 
 func (s *Supervisor) setTimer(a SetTimer) {

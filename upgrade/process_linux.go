@@ -57,8 +57,12 @@ type LauncherConfig struct {
 	OwnLine func(string) bool
 	// Stdout and Stderr are inherited by every process; nil means /dev/null.
 	Stdout, Stderr *os.File
-	// StatsInterval is how often a generation reports. Default 1 s.
+	// StatsInterval is how often a generation that is busy reports. Default
+	// 100 ms.
 	StatsInterval time.Duration
+	// Counted, if set, is called with what a generation reports, from any
+	// goroutine, but one report of a generation at a time; it must not block.
+	Counted func(generation int, stats []fdpass.ListenerStats)
 	// Logger takes what a child says that is no event; nil means none.
 	Logger *slog.Logger
 }
@@ -67,7 +71,7 @@ type LauncherConfig struct {
 // docs/protocol.md.
 func NewLauncher(cfg LauncherConfig) Launcher {
 	if cfg.StatsInterval == 0 {
-		cfg.StatsInterval = time.Second
+		cfg.StatsInterval = 100 * time.Millisecond
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -77,6 +81,9 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 	}
 	if cfg.Prepare == nil {
 		cfg.Prepare = func() error { return nil }
+	}
+	if cfg.Counted == nil {
+		cfg.Counted = func(int, []fdpass.ListenerStats) {}
 	}
 	if cfg.OwnLine == nil {
 		cfg.OwnLine = func(string) bool { return false }
@@ -296,6 +303,7 @@ func (p *process) heard(m fdpass.Message) error {
 		p.deliver(SaidDrained{p.number, m.ID, m.Cut})
 	case fdpass.Stats:
 		p.setStats(m)
+		p.launcher.cfg.Counted(p.number, m.Listeners)
 	case fdpass.Error:
 		if p.complaints++; p.complaints <= complaintLimit {
 			p.log.Warn("the child reports an error", "reason", m.Reason)
@@ -392,6 +400,12 @@ func (p *process) Resume(id uint64) { p.send(fdpass.Resume{ID: id}) }
 
 func (p *process) Drain(id uint64, deadline time.Duration, final bool) {
 	p.send(fdpass.Drain{ID: id, DeadlineMS: fdpass.Milliseconds(deadline), Final: final})
+}
+
+func (p *process) Hold(hold bool) {
+	if slices.Contains(p.Snapshot().Capabilities, fdpass.CanHold) {
+		p.send(fdpass.Hold{On: hold})
+	}
 }
 
 func (p *process) Snapshot() Snapshot {

@@ -35,8 +35,9 @@ type Request struct {
 	// Force cuts over although admission objects to the moment, or although
 	// the active generation does not answer the pause. The report says so.
 	Force bool `json:"force,omitempty"`
-	// WaitDrain asks for the report only when the old generation has ended, so
-	// that it can say whether connections were cut.
+	// WaitDrain asks for the report only when the old generation, or the
+	// candidate that failed, has ended, so that it can say whether connections
+	// were cut.
 	WaitDrain bool `json:"wait_drain,omitempty"`
 	// Timeout bounds the time until the verdict; when it has passed the
 	// upgrade is aborted or rolled back. 0 means that only the Policy's limits
@@ -91,16 +92,56 @@ type Report struct {
 	// error since it was started, where they can be had: where it is a regular
 	// file. Others write to that file as well.
 	Output []string `json:"output,omitempty"`
-	// Forced repeats the request's Force; Note its Reason.
-	Forced bool   `json:"forced,omitempty"`
-	Note   string `json:"note,omitempty"`
-	// Drained tells that the old generation's end was waited for; Cut is the
-	// number of connections that were cut at its drain deadline, and
+	// Forced repeats the request's Force; Note its Reason. Overruled is what
+	// admission had to say against the moment.
+	Forced    bool   `json:"forced,omitempty"`
+	Note      string `json:"note,omitempty"`
+	Overruled string `json:"overruled,omitempty"`
+	// CandidateAccepted is, for a candidate that failed, the number of
+	// connections that it had accepted, as far as it said; CandidateOpen is how
+	// many of them were open at the verdict. These alone may be lost: nobody
+	// else can answer them.
+	CandidateAccepted uint64 `json:"candidate_accepted,omitempty"`
+	CandidateOpen     int64  `json:"candidate_open,omitempty"`
+	// Queues is what the accept queues did from the request to the verdict.
+	Queues []QueueAccount `json:"queues,omitempty"`
+	// Drained tells that the end of the generation that lost its role was waited
+	// for: of the old one, or of a candidate that failed. Cut is the number of
+	// connections that were cut at its drain deadline, and
 	// CutUnknown is set where some may have been but the generation could not
 	// say how many.
 	Drained    bool `json:"drained,omitempty"`
 	Cut        int  `json:"connections_cut,omitempty"`
 	CutUnknown bool `json:"connections_cut_unknown,omitempty"`
+}
+
+// QueueAccount is what one listener's accept queue did during an upgrade.
+type QueueAccount struct {
+	Listener string `json:"listener"`
+	// Limit is the queue's; it holds one more.
+	Limit    uint32 `json:"limit"`
+	MaxDepth uint32 `json:"max_depth"`
+	// MaxSojournSeconds is the longest that a connection was seen to wait; nil
+	// if that could not be seen.
+	MaxSojournSeconds *float64 `json:"max_sojourn_seconds,omitempty"`
+	// Drops is by how much the kernel's counter moved: packets, not
+	// connections.
+	Drops uint64 `json:"drops"`
+	// Samples are the last ones before the verdict of an upgrade that was
+	// aborted or rolled back.
+	Samples []QueueSample `json:"samples,omitempty"`
+}
+
+// QueueSample is one look at an accept queue.
+type QueueSample struct {
+	// Seconds counts from the request.
+	Seconds float64 `json:"seconds"`
+	Depth   uint32  `json:"depth"`
+	// OldestSeconds is how long the oldest connection had waited; nil if it was
+	// not looked at.
+	OldestSeconds *float64 `json:"oldest_seconds,omitempty"`
+	// Drops counts from the request.
+	Drops uint64 `json:"drops"`
 }
 
 // PhaseTime is the time spent in one phase of an upgrade.

@@ -340,7 +340,9 @@ func (prober) probe(t upgrade.Target) health.HTTP {
 	return health.HTTP{Socket: t.ProbeSocket, Path: "/healthz", Timeout: time.Second}
 }
 
-func (prober) Admit(context.Context, upgrade.Release) error { return nil }
+func (prober) Admit(context.Context, upgrade.Admission) error        { return nil }
+func (prober) Pace(context.Context, upgrade.Target, func(hold bool)) {}
+func (prober) Account(uint64, bool) []upgrade.QueueAccount           { return nil }
 
 func (p prober) Ready(ctx context.Context, t upgrade.Target) error {
 	if t.ProbeSocket == "" {
@@ -351,8 +353,8 @@ func (p prober) Ready(ctx context.Context, t upgrade.Target) error {
 	return health.Poll(ctx, p.probe(t), 10*time.Millisecond)
 }
 
-func (p prober) Gate(ctx context.Context, t upgrade.Target) error {
-	return health.Settle(ctx, p.probe(t), 10*time.Millisecond, 30*time.Millisecond)
+func (p prober) Gate(ctx context.Context, t upgrade.Target) (string, error) {
+	return "the gate is open", health.Settle(ctx, p.probe(t), 10*time.Millisecond, 30*time.Millisecond)
 }
 
 func (p prober) Bake(ctx context.Context, t upgrade.Target) error {

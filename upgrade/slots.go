@@ -26,8 +26,9 @@ type generation struct {
 type request struct {
 	Requested
 	timer       TimerID
-	undo        uint64 // the rollback request that undoes this one; 0 if none
-	reason      string // why it is being undone
+	undo        uint64  // the rollback request that undoes this one; 0 if none
+	reason      string  // why it is being undone, or ended as it did
+	verdict     Verdict // once only the end of a generation is waited for
 	from, to    int
 	fromRelease *Release
 	toRelease   *Release

@@ -39,9 +39,15 @@ func (g *member) status(n int, role Role) GenerationStatus {
 	if at := g.drainDeadline; !at.IsZero() {
 		st.DrainDeadline = &at
 	}
-	for _, l := range snapshot.Listeners {
-		st.Accepted += l.Accepted
-		st.Active += l.Active
-	}
+	st.Accepted, st.Active = snapshot.sums()
 	return st
+}
+
+// sums adds up what a generation said of its listeners.
+func (s Snapshot) sums() (accepted uint64, active int64) {
+	for _, l := range s.Listeners {
+		accepted += l.Accepted
+		active += l.Active
+	}
+	return accepted, active
 }

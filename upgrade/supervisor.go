@@ -52,6 +52,9 @@ type Process interface {
 	Pause(id uint64)
 	Resume(id uint64)
 	Drain(id uint64, deadline time.Duration, final bool)
+	// Hold asks a draining process to keep its idle connections for now, or to
+	// go on closing them. One that does not know how is not asked.
+	Hold(hold bool)
 	// Terminate sends SIGTERM to the process.
 	Terminate()
 	// Kill sends SIGKILL to the process and all of its group.
@@ -76,20 +79,41 @@ type Snapshot struct {
 }
 
 // A Watcher looks at a generation on behalf of the machine. Every method is
-// called in a goroutine of its own and returns soon after ctx is done.
+// called in a goroutine of its own and returns soon after ctx is done, but for
+// Account.
 type Watcher interface {
-	// Admit says whether an upgrade to r may start now.
-	Admit(ctx context.Context, r Release) error
+	// Admit says whether an upgrade may start now. What is seen from now on
+	// belongs to the account of its request.
+	Admit(ctx context.Context, a Admission) error
 	// Ready probes a generation that has said ready until the probe passes; an
 	// error is the reason why it will not. It is asked again, beside Bake, when
 	// the time of the bake is over.
 	Ready(ctx context.Context, t Target) error
-	// Gate returns nil when the active generation may stop accepting, and an
-	// error if it must not.
-	Gate(ctx context.Context, t Target) error
+	// Gate returns when the active generation may stop accepting, and says why
+	// it may; an error is the reason why it must not.
+	Gate(ctx context.Context, t Target) (why string, err error)
 	// Bake returns only when ctx is done or when there is a reason to roll
 	// back, which is the error.
 	Bake(ctx context.Context, t Target) error
+	// Pace watches over a drain while others accept, until ctx is done: it
+	// calls hold(true) when clients should not be sent to the others for now,
+	// and hold(false) when they may be again.
+	Pace(ctx context.Context, t Target, hold func(bool))
+	// Account returns what was seen of the queues since the admission of a
+	// request, and forgets it. It must not block. failed asks for samples, to
+	// see what led to the verdict.
+	Account(request uint64, failed bool) []QueueAccount
+}
+
+// An Admission is an upgrade that wants to start.
+type Admission struct {
+	Request uint64
+	Kind    Kind
+	Release Release
+	// Force: what is said against the moment will be overruled.
+	Force bool
+	// Down: no generation is active.
+	Down bool
 }
 
 // A Target is the generation to be looked at.
@@ -99,6 +123,14 @@ type Target struct {
 	ProbeSocket string
 	Dir         string
 	Env         []string
+	// Request is the upgrade that it belongs to; 0 if none. Kind and Force are
+	// the request's.
+	Request uint64
+	Kind    Kind
+	Force   bool
+	// Active is the active generation; 0 if there is none, or if it is the
+	// target itself.
+	Active int
 }
 
 // A Supervisor runs one service and upgrades it. One goroutine, that of Run,
@@ -268,9 +300,11 @@ func (s *Supervisor) Status(ctx context.Context) (Status, error) {
 // noWatcher sees nothing wrong.
 type noWatcher struct{}
 
-func (noWatcher) Admit(context.Context, Release) error { return nil }
-func (noWatcher) Ready(context.Context, Target) error  { return nil }
-func (noWatcher) Gate(context.Context, Target) error   { return nil }
+func (noWatcher) Admit(context.Context, Admission) error        { return nil }
+func (noWatcher) Ready(context.Context, Target) error           { return nil }
+func (noWatcher) Gate(context.Context, Target) (string, error)  { return "nothing is watched", nil }
+func (noWatcher) Pace(context.Context, Target, func(hold bool)) {}
+func (noWatcher) Account(uint64, bool) []QueueAccount           { return nil }
 func (noWatcher) Bake(ctx context.Context, _ Target) error {
 	<-ctx.Done()
 	return nil

@@ -28,7 +28,7 @@ func newWatcher(cfg config.Config, audit func() error, log *slog.Logger) *watche
 
 // Admit checks that the listeners are still what they were, and repairs them
 // where it can: a generation can spoil them for all.
-func (w *watcher) Admit(context.Context, upgrade.Release) error { return w.audit() }
+func (w *watcher) Admit(context.Context, upgrade.Admission) error { return w.audit() }
 
 // Ready probes until all is well; without a probe the generation's own word is
 // enough.
@@ -45,18 +45,24 @@ func (w *watcher) Ready(ctx context.Context, t upgrade.Target) error {
 }
 
 // Gate waits until all has been well for the settle window.
-func (w *watcher) Gate(ctx context.Context, t upgrade.Target) error {
+func (w *watcher) Gate(ctx context.Context, t upgrade.Target) (why string, err error) {
 	probe, err := w.probe(t)
 	if err != nil {
-		return err
+		return "", err
 	}
 	// A little less than the machine's own limit, which knows no reasons.
 	limit := time.Duration(w.cfg.GateTimeout)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit-min(limit/20, 100*time.Millisecond),
 		fmt.Errorf("not well for %v on end within %v", w.cfg.Settle, w.cfg.GateTimeout))
 	defer cancel()
-	return health.Settle(ctx, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle))
+	return "the gate is open", health.Settle(ctx, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle))
 }
+
+// Pace lets a drain go on as fast as it likes.
+func (w *watcher) Pace(context.Context, upgrade.Target, func(hold bool)) {}
+
+// Account has nothing to tell.
+func (w *watcher) Account(uint64, bool) []upgrade.QueueAccount { return nil }
 
 // Bake probes until the answer is no too often.
 func (w *watcher) Bake(ctx context.Context, t upgrade.Target) error {

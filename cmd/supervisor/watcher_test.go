@@ -36,7 +36,7 @@ func TestWithoutAProbeTheWordIsEnough(t *testing.T) {
 		if err := w.Ready(t.Context(), upgrade.Target{}); err != nil || time.Since(began) != 0 {
 			t.Errorf("ready: %v after %v", err, time.Since(began))
 		}
-		if err := w.Gate(t.Context(), upgrade.Target{}); err != nil || time.Since(began) != time.Second {
+		if _, err := w.Gate(t.Context(), upgrade.Target{}); err != nil || time.Since(began) != time.Second {
 			t.Errorf("gate: %v after %v, want the settle window", err, time.Since(began))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -50,10 +50,17 @@ func TestWithoutAProbeTheWordIsEnough(t *testing.T) {
 func TestProbeNeedsAProbeSocket(t *testing.T) {
 	t.Parallel()
 	w := watch(t, func(c *config.Config) { c.Probe = "/healthz" })
-	for name, look := range map[string]func(context.Context, upgrade.Target) error{"ready": w.Ready, "gate": w.Gate, "bake": w.Bake} {
+	for name, look := range map[string]func(context.Context, upgrade.Target) error{"ready": w.Ready, "gate": gateOf(w), "bake": w.Bake} {
 		if err := look(t.Context(), upgrade.Target{Generation: 2}); err == nil || !strings.Contains(err.Error(), "probe-command") {
 			t.Errorf("%s: error %v, want what to do instead", name, err)
 		}
+	}
+}
+
+func gateOf(w *watcher) func(context.Context, upgrade.Target) error {
+	return func(ctx context.Context, t upgrade.Target) error {
+		_, err := w.Gate(ctx, t)
+		return err
 	}
 }
 
@@ -90,7 +97,7 @@ func TestSickGeneration(t *testing.T) {
 	if err := w.Ready(t.Context(), target); err != nil {
 		t.Error(err)
 	}
-	if err := w.Gate(t.Context(), target); err != nil {
+	if _, err := w.Gate(t.Context(), target); err != nil {
 		t.Error(err)
 	}
 	sick.Store(true)
@@ -99,7 +106,7 @@ func TestSickGeneration(t *testing.T) {
 	}
 	// The gate gives the reason before the machine would give up without one.
 	began := time.Now()
-	err := w.Gate(t.Context(), target)
+	_, err := w.Gate(t.Context(), target)
 	if err == nil || !strings.Contains(err.Error(), "status 500") || !strings.Contains(err.Error(), "not well for 0s on end within 100ms") || time.Since(began) > 5*time.Second {
 		t.Errorf("gate: %v after %v", err, time.Since(began))
 	}
