@@ -18,8 +18,11 @@ import (
 func TestPlantedBugs(t *testing.T) {
 	bugs := []struct{ name, was, is string }{
 		{"a failed candidate takes the active generation with it",
-			"	if g := m.candidate; g != nil {\n		m.candidate = nil\n		m.discard(g)\n	}",
-			"	if g := m.candidate; g != nil {\n		m.candidate = nil\n		m.discard(g)\n		if m.active != nil {\n			m.do(Terminate{m.active.number})\n		}\n	}"},
+			"	failed := m.candidate\n	m.candidate = nil\n	m.discard(failed)\n",
+			"	failed := m.candidate\n	m.candidate = nil\n	m.discard(failed)\n	if failed != nil && m.active != nil {\n		m.do(Terminate{m.active.number})\n	}\n"},
+		{"who waits for the end of a failed candidate hears that it was committed",
+			"m.answer(g.waiter, g.waiter.verdict, g.waiter.reason)",
+			"m.answer(g.waiter, Committed, g.waiter.reason)"},
 		{"the flag of a running upgrade survives its failure",
 			"	m.request, m.phase = nil, PhaseIdle\n",
 			"	m.phase = PhaseIdle\n"},
