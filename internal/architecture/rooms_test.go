@@ -57,7 +57,7 @@ var rooms = []room{
 		},
 		others: []string{sys, term, xsync, cobra},
 	},
-	{path: "cmd/supervisor/internal/config", ours: []string{"upgrade", "internal/listen"}, others: []string{toml, pflag}},
+	{path: "cmd/supervisor/internal/config", ours: []string{"upgrade", "health", "internal/listen"}, others: []string{toml, pflag}},
 	{path: "cmd/supervisor/internal/control", ours: []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/rundir"}},
 	{
 		path: "cmd/supervisor/internal/demo", // is a supervised service too

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"time"
 
+	"example.com/supervisor/health"
 	"example.com/supervisor/upgrade"
 )
 
@@ -52,6 +53,12 @@ type Config struct {
 	ProbeTimeout  Duration `toml:"probe-timeout"`
 	ProbeFailures int      `toml:"probe-failures"`
 
+	QueueTarget   Duration `toml:"queue-target"`
+	QueueInterval Duration `toml:"queue-interval"`
+	QueueHeadroom Duration `toml:"queue-headroom"`
+	QueueReaction Duration `toml:"queue-reaction"`
+	Queue         []string `toml:"queue"`
+
 	Metrics   string `toml:"metrics"`
 	LogFormat string `toml:"log-format"`
 	LogLevel  string `toml:"log-level"`
@@ -59,6 +66,7 @@ type Config struct {
 
 // Default returns the settings that hold where nothing else is said.
 func Default() Config {
+	queue := health.Limits{}.WithDefaults()
 	return Config{
 		ReadyTimeout:  Duration(30 * time.Second),
 		Settle:        Duration(100 * time.Millisecond),
@@ -74,6 +82,10 @@ func Default() Config {
 		ProbeInterval: Duration(100 * time.Millisecond),
 		ProbeTimeout:  Duration(2 * time.Second),
 		ProbeFailures: 3,
+		QueueTarget:   Duration(queue.Target),
+		QueueInterval: Duration(queue.Interval),
+		QueueHeadroom: Duration(queue.Headroom),
+		QueueReaction: Duration(queue.Reaction),
 		LogFormat:     "text",
 		LogLevel:      "info",
 	}

@@ -22,7 +22,7 @@ type Setting struct {
 // Settings lists all that can be said besides the program, bound to c.
 func (c *Config) Settings() []Setting {
 	var all []Setting
-	for _, group := range [][]Setting{c.service(), c.upgrading(), c.restarting(), c.probing(), c.observing()} {
+	for _, group := range [][]Setting{c.service(), c.upgrading(), c.restarting(), c.probing(), c.queueing(), c.observing()} {
 		all = append(all, group...)
 	}
 	return all
@@ -79,6 +79,17 @@ func (c *Config) probing() []Setting {
 		{"probe-interval", group, "pause between two probes", `"100ms"`, duration(&c.ProbeInterval)},
 		{"probe-timeout", group, "how long one probe may take", `"2s"`, duration(&c.ProbeTimeout)},
 		{"probe-failures", group, "`NUMBER` of probes that fail in a row before the new generation counts as unhealthy during the bake", `3`, number(&c.ProbeFailures)},
+	}
+}
+
+func (c *Config) queueing() []Setting {
+	const group = "The accept queue"
+	return []Setting{
+		{"queue-target", group, "how long connections may wait to be accepted all the time; 5ms is CoDel's, hardly more than the kernel's own clock can tell from nothing", `"5ms"`, duration(&c.QueueTarget)},
+		{"queue-interval", group, "for how long the oldest connection must have waited longer than queue-target before that counts against a generation; 100ms is CoDel's: a burst is over by then, and a dropped client would wait ten times as long", `"100ms"`, duration(&c.QueueInterval)},
+		{"queue-headroom", group, "for how long the queue must have room for all arrivals with nobody accepting, or the gate stays shut; 20ms outlasts the pauses of a healthy program", `"20ms"`, duration(&c.QueueHeadroom)},
+		{"queue-reaction", group, "the upgrade is undone if the queue, growing as it does, would be full within this time; 50ms is enough to notice it and have the old generation accept again", `"50ms"`, duration(&c.QueueReaction)},
+		{"queue", group, "`LISTENER:key=value`[,key=value] says target, interval, headroom or reaction for one listener; LISTENER:off leaves it out of every decision, *:off all that are not named; may be repeated", `["http:target=20ms,interval=500ms", "admin:off"]`, list(&c.Queue)},
 	}
 }
 

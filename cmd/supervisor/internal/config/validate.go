@@ -40,6 +40,8 @@ func (c Config) Validate() error {
 	check("env", CheckEnv(c.Env))
 	check("probe", checkProbe(c.Probe))
 	check("probe-command", checkCommand(c.ProbeCommand))
+	check("queue", c.checkQueue())
+	check("queue-target", checkTarget(c.commonLimits(), "queue-interval"))
 	check("metrics", checkMetrics(c.Metrics))
 	check("log-format", oneOf(c.LogFormat, "text", "json"))
 	check("log-level", checkLevel(c.LogLevel))
@@ -88,6 +90,10 @@ func (c Config) positive() map[string]Duration {
 		"stable-after":   c.StableAfter,
 		"probe-interval": c.ProbeInterval,
 		"probe-timeout":  c.ProbeTimeout,
+		"queue-target":   c.QueueTarget,
+		"queue-interval": c.QueueInterval,
+		"queue-headroom": c.QueueHeadroom,
+		"queue-reaction": c.QueueReaction,
 	}
 }
 
