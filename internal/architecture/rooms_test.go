@@ -58,7 +58,11 @@ var rooms = []room{
 		others: []string{sys, term, xsync, cobra},
 	},
 	{path: "cmd/supervisor/internal/config", ours: []string{"upgrade", "health", "internal/listen"}, others: []string{toml, pflag}},
-	{path: "cmd/supervisor/internal/control", ours: []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/rundir"}},
+	{
+		path: "cmd/supervisor/internal/control",
+		ours: []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
+	},
+	{path: "cmd/supervisor/internal/queue", ours: []string{"health", "upgrade"}},
 	{
 		path: "cmd/supervisor/internal/demo", // is a supervised service too
 		ours: []string{

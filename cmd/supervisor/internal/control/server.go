@@ -11,6 +11,7 @@ import (
 	"os"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/queue"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/upgrade"
 )
@@ -24,13 +25,16 @@ const (
 	maxHeader     = 16 << 10
 )
 
-// ServerConfig says what a Server answers for. All but PeerOf is required.
+// ServerConfig says what a Server answers for. All but Queue and PeerOf is
+// required.
 type ServerConfig struct {
 	Supervisor Supervisor
 	Version    Version
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
-	Logger  *slog.Logger
+	// Queue shows the accept queues. Without it GET /v1/queue is refused.
+	Queue  *queue.View
+	Logger *slog.Logger
 	// PeerOf tells who has connected. Default rundir.PeerOf.
 	PeerOf func(net.Conn) (rundir.Peer, error)
 }
@@ -38,8 +42,10 @@ type ServerConfig struct {
 // A Server answers on the control socket. Its methods may be called
 // concurrently.
 type Server struct {
-	cfg  ServerConfig
-	http *http.Server
+	cfg      ServerConfig
+	http     *http.Server
+	watchers chan struct{}   // has room for those who may watch the queues
+	ending   context.Context // is done when Shutdown begins
 }
 
 // NewServer returns a server that answers once Serve is called.
@@ -47,7 +53,8 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.PeerOf == nil {
 		cfg.PeerOf = rundir.PeerOf
 	}
-	s := &Server{cfg: cfg}
+	ending, end := context.WithCancel(context.Background())
+	s := &Server{cfg: cfg, watchers: make(chan struct{}, maxWatchers), ending: ending}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: headerTimeout,
@@ -58,6 +65,7 @@ func NewServer(cfg ServerConfig) *Server {
 			return context.WithValue(ctx, peerKey{}, s.identify(c))
 		},
 	}
+	s.http.RegisterOnShutdown(end)
 	return s
 }
 
@@ -69,8 +77,8 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown takes no more requests and waits for those under way until ctx is
-// done, when it cuts them.
+// Shutdown takes no more requests, ends those that watch the queues, and waits
+// for the others under way until ctx is done, when it cuts them.
 func (s *Server) Shutdown(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close() // nothing but closed connections can come of it
@@ -83,6 +91,7 @@ func (s *Server) routes() http.Handler {
 	for path, r := range map[string]route{
 		"/v1/status":   {http.MethodGet: s.status},
 		"/v1/version":  {http.MethodGet: s.version},
+		"/v1/queue":    {http.MethodGet: s.queue},
 		"/v1/upgrade":  {http.MethodPost: s.upgrade},
 		"/v1/rollback": {http.MethodPost: s.rollback},
 		"/v1/stop":     {http.MethodPost: s.stop},

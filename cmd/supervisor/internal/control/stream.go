@@ -80,10 +80,10 @@ func newStream(w http.ResponseWriter) *stream {
 	return s
 }
 
-// send writes one line. A caller that does not take it in time is cut off, and
+// send writes v as one line. A caller that does not take it in time is cut off, and
 // its request's context ends.
-func (s *stream) send(l Line) {
-	line, err := json.Marshal(l)
+func (s *stream) send(v any) {
+	line, err := json.Marshal(v)
 	if err != nil { // a value of ours that is not JSON
 		line = []byte(`{"error":"cannot encode the answer"}`)
 	}
