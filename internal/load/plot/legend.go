@@ -13,7 +13,7 @@ import (
 
 // drawLegend names the lines, and of the verdicts those that occurred, with
 // their number.
-func drawLegend(c draw.Canvas, report load.Report, panels []load.TrafficReport) {
+func drawLegend(c draw.Canvas, report load.Report, options Options, panels []load.TrafficReport) {
 	legend := plot.NewLegend()
 	legend.Top, legend.Left = true, true
 	legend.TextStyle = textStyle(9, muted)
@@ -24,6 +24,12 @@ func drawLegend(c draw.Canvas, report load.Report, panels []load.TrafficReport) 
 	legend.ThumbnailWidth = 7 * vg.Millimeter
 	for _, c := range slices.Backward(curves()) {
 		legend.Add(c.name, lineThumbnail(c.lineStyle()))
+	}
+	if len(options.Queue.Points) > 0 {
+		legend.Add("waiting", lineThumbnail(queueStyle()))
+		if options.Queue.limitFits() {
+			legend.Add("limit", lineThumbnail(limitStyle()))
+		}
 	}
 	for _, v := range verdicts(report.Events) {
 		legend.Add(fmt.Sprintf("%s (%d)", v.name, v.count), lineThumbnail(eventStyle(v.name)))

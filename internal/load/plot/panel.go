@@ -26,6 +26,8 @@ const (
 	colourP99 shade = 0xa371f7
 	colourMax shade = 0x8b949e
 
+	colourQueue shade = 0x0f8f94
+
 	colourCommitted  shade = 0x2da44e
 	colourRolledBack shade = 0xcc7711
 	colourAborted    shade = 0xe5534b
@@ -70,21 +72,11 @@ func verdictShade(verdict string) shade {
 
 // newPanel makes the plot of one traffic up to end, in seconds.
 func newPanel(report load.Report, t load.TrafficReport, end float64) *plot.Plot {
-	p := plot.New()
-	p.BackgroundColor = color.Transparent
-	p.Title.Text = t.Name
-	p.Title.TextStyle = textStyle(10, muted)
-	p.Title.TextStyle.XAlign = draw.XCenter
-	p.Title.Padding = vg.Millimeter
-	p.X.Label.Text = "time (s)"
-	p.Y.Label.Text = "latency (ms)"
-	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		styleAxis(axis)
-	}
+	p := basePanel(t.Name, "latency (ms)")
 	p.Y.Scale = plot.LogScale{}
-	p.X.Tick.Marker, p.Y.Tick.Marker = seconds{}, decades{}
+	p.Y.Tick.Marker = decades{}
 	low, high := bounds(t.Series)
-	p.Add(gridLines(low, high, end))
+	p.Add(hairlines(powersBetween(low, high), end))
 	for _, e := range report.Events {
 		p.Add(eventLine(e, low, high))
 	}
@@ -95,6 +87,22 @@ func newPanel(report load.Report, t load.TrafficReport, end float64) *plot.Plot 
 	}
 	p.Add(failures(t.Series, report.BucketSeconds, high))
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, end, low, high
+	return p
+}
+
+// basePanel is what all panels have in common: time from left to right.
+func basePanel(title, y string) *plot.Plot {
+	p := plot.New()
+	p.BackgroundColor = color.Transparent
+	p.Title.Text = title
+	p.Title.TextStyle = textStyle(10, muted)
+	p.Title.TextStyle.XAlign = draw.XCenter
+	p.Title.Padding = vg.Millimeter
+	p.X.Label.Text, p.Y.Label.Text = "time (s)", y
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
+		styleAxis(axis)
+	}
+	p.X.Tick.Marker = roundSteps{most: 8}
 	return p
 }
 
@@ -161,12 +169,21 @@ func segments(series []load.Point, bucket float64, value func(load.Point) float6
 	return all
 }
 
-// gridLines are faint lines at the powers of ten.
-func gridLines(low, high, end float64) plot.Plotter {
+// powersBetween are the powers of ten that are neither low nor high.
+func powersBetween(low, high float64) []plot.Tick {
+	var ticks []plot.Tick
+	for value := low * 10; value < high*0.99; value *= 10 {
+		ticks = append(ticks, plot.Tick{Value: value})
+	}
+	return ticks
+}
+
+// hairlines are faint lines across the panel.
+func hairlines(ticks []plot.Tick, end float64) plot.Plotter {
 	return plotterFunc(func(c draw.Canvas, p *plot.Plot) {
 		x, y := p.Transforms(&c)
-		for value := low * 10; value < high*0.99; value *= 10 {
-			c.StrokeLine2(draw.LineStyle{Color: muted.alpha(0x50), Width: vg.Points(0.4)}, x(0), y(value), x(end), y(value))
+		for _, t := range ticks {
+			c.StrokeLine2(draw.LineStyle{Color: muted.alpha(0x50), Width: vg.Points(0.4)}, x(0), y(t.Value), x(end), y(t.Value))
 		}
 	})
 }
@@ -231,16 +248,16 @@ func (decades) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// seconds marks times at round steps: 1, 2 or 5, or these times a power of 10.
-type seconds struct{}
+// roundSteps makes at most so many marks: at steps of 1, 2 or 5, or these times
+// a power of 10.
+type roundSteps struct{ most float64 }
 
 // Ticks implements plot.Ticker.
-func (seconds) Ticks(low, high float64) []plot.Tick {
-	const most = 8 // marks
-	decade := math.Pow(10, math.Floor(math.Log10((high-low)/most)))
+func (r roundSteps) Ticks(low, high float64) []plot.Tick {
+	decade := math.Pow(10, math.Floor(math.Log10((high-low)/r.most)))
 	step := 10 * decade
 	for _, factor := range []float64{5, 2, 1} {
-		if (high-low)/(factor*decade) <= most {
+		if (high-low)/(factor*decade) <= r.most {
 			step = factor * decade
 		}
 	}

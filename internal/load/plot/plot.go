@@ -1,5 +1,6 @@
 // Package plot draws the report of a load run: latency over time on a
-// logarithmic scale, and when which upgrade happened.
+// logarithmic scale, the accept queue below it where that was recorded, and when
+// which upgrade happened.
 //
 // It is a package of its own so that programs that only send load do not link
 // a plotting library. The colours are chosen to be read on a white page and on
@@ -29,11 +30,13 @@ type Options struct {
 	// Traffic names the traffic to draw, one panel each; all open loops by
 	// default.
 	Traffic []string
+	// Queue is drawn below the traffic, if it has points.
+	Queue Queue
 }
 
 const (
 	width       = 24 * vg.Centimeter
-	panelHeight = 6 * vg.Centimeter
+	panelHeight = 5.2 * vg.Centimeter
 	titleHeight = 1.6 * vg.Centimeter
 	legendWidth = 3.5 * vg.Centimeter
 )
@@ -44,7 +47,11 @@ func SVG(w io.Writer, report load.Report, options Options) error {
 	if err != nil {
 		return err
 	}
-	canvas := vgsvg.New(width, height(len(panels)))
+	rows := len(panels)
+	if len(options.Queue.Points) > 0 {
+		rows++
+	}
+	canvas := vgsvg.New(width, height(rows))
 	drawPicture(draw.New(canvas), report, options, panels)
 	var text bytes.Buffer
 	if _, err := canvas.WriteTo(&text); err != nil {
@@ -91,24 +98,26 @@ func height(panels int) vg.Length { return titleHeight + panelHeight*vg.Length(p
 func drawPicture(c draw.Canvas, report load.Report, options Options, panels []load.TrafficReport) {
 	drawTitle(draw.Crop(c, 0, 0, c.Max.Y-c.Min.Y-titleHeight, 0), report, options)
 	body := draw.Crop(c, 0, 0, 0, -titleHeight)
-	drawLegend(draw.Crop(body, body.Max.X-body.Min.X-legendWidth, 0, 0, 0), report, panels)
+	drawLegend(draw.Crop(body, body.Max.X-body.Min.X-legendWidth, 0, 0, 0), report, options, panels)
 
 	end := report.DurationSeconds
 	for _, t := range panels {
 		end = max(end, t.Series[len(t.Series)-1].AtSeconds)
 	}
-	column := make([][]*plot.Plot, len(panels))
-	for i, t := range panels {
-		p := newPanel(report, t, end)
-		if i < len(panels)-1 {
-			p.X.Label.Text = ""
-		}
-		column[i] = []*plot.Plot{p}
+	var column [][]*plot.Plot
+	for _, t := range panels {
+		column = append(column, []*plot.Plot{newPanel(report, t, end)})
 	}
-	tiles := draw.Tiles{Rows: len(panels), Cols: 1, PadY: 3 * vg.Millimeter, PadLeft: 2 * vg.Millimeter, PadBottom: 2 * vg.Millimeter}
+	if len(options.Queue.Points) > 0 {
+		column = append(column, []*plot.Plot{newQueuePanel(report, options.Queue, end)})
+	}
+	for _, row := range column[:len(column)-1] {
+		row[0].X.Label.Text = "" // the last one's is for all
+	}
+	tiles := draw.Tiles{Rows: len(column), Cols: 1, PadY: 3 * vg.Millimeter, PadLeft: 2 * vg.Millimeter, PadBottom: 2 * vg.Millimeter}
 	canvases := plot.Align(column, tiles, draw.Crop(body, 0, -legendWidth, 0, 0))
-	for i := range column {
-		column[i][0].Draw(canvases[i][0])
+	for i, row := range column {
+		row[0].Draw(canvases[i][0])
 	}
 }
 

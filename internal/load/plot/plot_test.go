@@ -151,7 +151,7 @@ func TestLinesStopWhereNothingWasAnswered(t *testing.T) {
 // wants of graphics (success criterion 1.4.11), on GitHub's two backgrounds.
 func TestColoursReadOnWhiteAndOnDark(t *testing.T) {
 	t.Parallel()
-	for _, s := range []shade{muted, colourP50, colourP99, colourMax, colourCommitted, colourRolledBack, colourAborted, colourOther, colourFailed} {
+	for _, s := range []shade{muted, colourP50, colourP99, colourMax, colourQueue, colourCommitted, colourRolledBack, colourAborted, colourOther, colourFailed} {
 		for _, background := range []shade{0xffffff, 0x0d1117} {
 			a, b := luminance(s)+0.05, luminance(background)+0.05
 			if contrast := max(a, b) / min(a, b); contrast < 3 {
@@ -175,7 +175,7 @@ func luminance(s shade) float64 {
 func TestTimesAreMarkedAtRoundSteps(t *testing.T) {
 	t.Parallel()
 	for span, step := range map[float64]float64{0.9: 0.2, 6: 1, 17: 5, 60: 10, 300: 50} {
-		ticks := seconds{}.Ticks(0, span)
+		ticks := roundSteps{most: 8}.Ticks(0, span)
 		if len(ticks) < 3 || len(ticks) > 9 || math.Abs(ticks[1].Value-step) > 1e-9 {
 			t.Errorf("%v s: marks %v, want steps of %v", span, ticks, step)
 		}
