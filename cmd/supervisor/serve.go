@@ -114,7 +114,7 @@ func (h *host) supervise() (*upgrade.Supervisor, *metrics.Metrics, error) {
 	version := ownVersion()
 	var supervisor *upgrade.Supervisor
 	stats := metrics.New(metrics.Build{Version: version.Version, Revision: version.Revision, Go: version.Go},
-		func(ctx context.Context) (upgrade.Status, error) { return supervisor.Status(ctx) })
+		metrics.Sources{Status: func(ctx context.Context) (upgrade.Status, error) { return supervisor.Status(ctx) }})
 	supervisor, err := upgrade.New(upgrade.Config{
 		Service:   h.cfg.ServiceName(),
 		Program:   h.cfg.UpgradeProgram(),

@@ -71,7 +71,7 @@ var rooms = []room{
 		},
 		others: []string{sys, term},
 	},
-	{path: "cmd/supervisor/internal/metrics", ours: []string{"upgrade"}, others: []string{prometheus}},
+	{path: "cmd/supervisor/internal/metrics", ours: []string{"upgrade", "health"}, others: []string{prometheus}},
 	{path: "cmd/supervisor/internal/rundir", others: []string{sys}},
 
 	{path: "examples/python"}, // its test alone is written in Go

@@ -1,8 +1,9 @@
 // Package metrics tells Prometheus what a supervisor does.
 //
-// What is counted comes from two places only: the status of the supervisor at
-// the moment of the scrape, and the report of each upgrade. Nothing is kept
-// that could disagree with them.
+// What is shown is asked for at the moment of the scrape: the supervisor's
+// status, the figures of its accept queues, the counters of its network
+// namespace. What is counted here comes from two places only: the report of
+// each upgrade, and the decisions that led to it.
 package metrics
 
 import (
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"example.com/supervisor/health"
 	"example.com/supervisor/upgrade"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,6 +27,18 @@ type Build struct {
 	Version, Revision, Go string
 }
 
+// Sources are where the figures come from. They may be called concurrently, and
+// must not block for longer than a scrape may take.
+type Sources struct {
+	// Status tells what the supervisor does. Required.
+	Status func(context.Context) (upgrade.Status, error)
+	// Queues tells of the accept queues; nil means none.
+	Queues func() []health.Figures
+	// Namespace returns the counters of the network namespace since its
+	// beginning, and whether they are known; nil means that they are not.
+	Namespace func() (health.Counters, bool)
+}
+
 // Metrics are the metrics of one supervisor. The methods may be called
 // concurrently.
 type Metrics struct {
@@ -35,10 +49,11 @@ type Metrics struct {
 	startup     prometheus.Histogram
 	lastVerdict *prometheus.GaugeVec
 	cut         prometheus.Counter
+	decisions   *prometheus.CounterVec
 }
 
-// New returns the metrics of the supervisor whose status is told by status.
-func New(build Build, status func(context.Context) (upgrade.Status, error)) *Metrics {
+// New returns the metrics of the supervisor that from tells of.
+func New(build Build, from Sources) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		upgrades: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -68,11 +83,12 @@ func New(build Build, status func(context.Context) (upgrade.Status, error)) *Met
 			Name: "supervisor_connections_cut_total",
 			Help: "Connections that were cut at a drain deadline, as far as callers waited for the drain.",
 		}),
+		decisions: newDecisions(),
 	}
 	m.preset()
 	m.registry.MustRegister(
-		m.upgrades, m.duration, m.phase, m.startup, m.lastVerdict, m.cut,
-		buildInfo(build), newStatusCollector(status),
+		m.upgrades, m.duration, m.phase, m.startup, m.lastVerdict, m.cut, m.decisions,
+		buildInfo(build), newStatusCollector(from.Status), newQueueCollector(from.Queues, from.Namespace),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

@@ -1,0 +1,74 @@
+package metrics
+
+import (
+	"example.com/supervisor/health"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The reasons of decisions besides those of package health.
+const (
+	// ReasonProbe: the generation's probe did not pass.
+	ReasonProbe = "probe"
+	// ReasonListeners: a listener is not what it was.
+	ReasonListeners = "listeners"
+	// ReasonTimeout: the time was over, and no single thing was to blame.
+	ReasonTimeout = "timeout"
+	// ReasonOther is shown for every reason that is not known here, so that a
+	// text cannot become a label.
+	ReasonOther = "other"
+)
+
+// A decision is what was decided at a step, and why.
+type decision struct{ step, decision, reason string }
+
+func newDecisions() *prometheus.CounterVec {
+	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "supervisor_decisions_total",
+		Help: "What was decided at the steps of upgrades and rollbacks, and why; admission that let one pass for another reason than settled was overruled.",
+	}, []string{"step", "decision", "reason"})
+	for _, d := range usualDecisions() {
+		decisions.WithLabelValues(d.step, d.decision, d.reason)
+	}
+	return decisions
+}
+
+// usualDecisions are those that an upgrade meets on its way, and the ways in
+// which it ends.
+func usualDecisions() []decision {
+	all := []decision{
+		{"admission", "let", string(health.ReasonSettled)},
+		{"gate", "opened", string(health.ReasonSettled)},
+		{"bake", "passed", string(health.ReasonSettled)},
+		{"admission", "refused", ReasonListeners},
+		{"gate", "shut", ReasonProbe},
+		{"gate", "shut", ReasonTimeout},
+		{"bake", "tripped", ReasonProbe},
+	}
+	for step, reasons := range map[[2]string][]health.Reason{
+		{"admission", "refused"}: {health.ReasonDrops, health.ReasonStanding, health.ReasonNotListening},
+		{"gate", "shut"}: {
+			health.ReasonDrops, health.ReasonStanding, health.ReasonDepth, health.ReasonHeadroom,
+			health.ReasonNotListening, health.ReasonNoProgress, health.ReasonUnseen,
+		},
+		{"bake", "tripped"}: {health.ReasonDrops, health.ReasonStanding, health.ReasonFilling, health.ReasonNotListening},
+	} {
+		for _, reason := range reasons {
+			all = append(all, decision{step[0], step[1], string(reason)})
+		}
+	}
+	return all
+}
+
+// Decided counts a decision: step is admission, gate or bake, decision let or
+// refused, opened or shut, passed or tripped, reason a [health.Reason] or one of
+// those above. It does not block.
+func (m *Metrics) Decided(step, decision, reason string) {
+	switch health.Reason(reason) {
+	case health.ReasonSettled, health.ReasonDrops, health.ReasonStanding, health.ReasonFilling, health.ReasonDepth,
+		health.ReasonHeadroom, health.ReasonNotListening, health.ReasonNoProgress, health.ReasonUnseen:
+	case ReasonProbe, ReasonListeners, ReasonTimeout:
+	default:
+		reason = ReasonOther
+	}
+	m.decisions.WithLabelValues(step, decision, reason).Inc()
+}
