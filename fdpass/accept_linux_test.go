@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -229,16 +230,18 @@ func TestListenersOfTheHandoffStayNonblocking(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() {
+	var serving sync.WaitGroup
+	serving.Go(func() {
 		if conn, err := l.Accept(); err == nil {
 			fmt.Fprint(conn, "hi")
 			conn.Close()
 		}
-	}()
+	})
 	if greeting, err := dial(offered[0].Address); greeting != "hi" {
 		t.Errorf("got %q, %v", greeting, err)
 	}
 	l.Close()
+	serving.Wait()
 	if err := errors.Join(isNonblocking(offered[0].FD), offered[0].Verify()); err != nil {
 		t.Error(err)
 	}

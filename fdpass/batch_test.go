@@ -2,6 +2,7 @@ package fdpass
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -54,7 +55,8 @@ func TestSplitStatsFitPackets(t *testing.T) {
 		s := Stats{}
 		for i := range n {
 			s.Listeners = append(s.Listeners, ListenerStats{
-				Name: fmt.Sprintf("%d-%s", i, strings.Repeat(`"`, 100)), Accepted: MaxID, Durations: make([]uint64, 24)})
+				Name: fmt.Sprintf("%d-%s", i, strings.Repeat(`"`, 100)), Accepted: MaxID, Answered: MaxID,
+				Durations: make([]uint64, 24), Sojourn: make([]uint64, 24)})
 		}
 		seen := 0
 		parts := s.Split()
@@ -66,6 +68,27 @@ func TestSplitStatsFitPackets(t *testing.T) {
 		}
 		if seen != n || len(parts) < 1 || len(parts) > 1+n/100 {
 			t.Errorf("%d listeners: %d in %d parts", n, seen, len(parts))
+		}
+	}
+}
+
+// The largest figures that a listener can have fit a packet.
+func TestSplitLargestStats(t *testing.T) {
+	t.Parallel()
+	largest := slices.Repeat([]uint64{MaxID}, MaxDurations)
+	var s Stats
+	for i := range 100 {
+		s.Listeners = append(s.Listeners, ListenerStats{
+			Name: fmt.Sprintf("%s%03d", strings.Repeat("\"", MaxName-3), i), Accepted: MaxID, Active: MaxID, OldestMS: maxMillis,
+			Answered: MaxID, Durations: largest, Sojourn: largest})
+	}
+	parts := s.Split()
+	if len(parts) < 2 {
+		t.Errorf("%d parts", len(parts))
+	}
+	for i, p := range parts {
+		if _, err := encode(p); err != nil {
+			t.Errorf("part %d: %v", i, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package fdpass
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,9 @@ func samples() []Message {
 		Paused{ID: 1, Accepted: MaxID},
 		Resumed{ID: 2},
 		Drained{ID: 3, Accepted: 9, Cut: 1},
-		Stats{Listeners: []ListenerStats{{Name: "http", Accepted: 5, Active: 2, OldestMS: 40, Durations: []uint64{0, 1, 4}}}},
+		Hold{On: true},
+		Stats{Listeners: []ListenerStats{{
+			Name: "http", Accepted: 5, Active: 2, OldestMS: 40, Durations: []uint64{0, 1, 4}, Answered: 6, Sojourn: []uint64{4, 0, 1}}}},
 		Error{Reason: "what?"},
 	}
 }
@@ -31,6 +34,8 @@ func TestTypeComesFirst(t *testing.T) {
 		`{"type":"ready"}`:                                     Ready{},
 		`{"type":"pause","id":7}`:                              Pause{ID: 7},
 		`{"type":"drain","id":7,"deadline_ms":30000}`:          Drain{ID: 7, DeadlineMS: 30000},
+		`{"type":"hold","on":true}`:                            Hold{On: true},
+		`{"type":"hold","on":false}`:                           Hold{},
 		`{"type":"failed","reason":"a < b & \"c\""}`:           Failed{Reason: `a < b & "c"`},
 		`{"type":"received","batch":1,"count":0,"cookies":[]}`: Received{Batch: 1, Cookies: []Cookie{}},
 		`{"type":"listeners","batch":1,"of":1,"listeners":[{"name":"http","network":"tcp4","address":"127.0.0.1:80","cookie":"18446744073709551615"}]}`: Listeners{
@@ -39,6 +44,25 @@ func TestTypeComesFirst(t *testing.T) {
 		if got, err := encode(m); err != nil || string(got) != want {
 			t.Errorf("got %s, %v; want %s", got, err, want)
 		}
+	}
+}
+
+// A child may know neither answered nor sojourn, and a hold that leaves its
+// field out releases.
+func TestWhatMayBeLeftOut(t *testing.T) {
+	t.Parallel()
+	for packet, want := range map[string]Message{
+		`{"type":"hold"}`: Hold{},
+		`{"type":"stats","listeners":[{"name":"a","accepted":3,"sojourn":null}]}`: Stats{Listeners: []ListenerStats{{Name: "a", Accepted: 3}}},
+	} {
+		if got, err := decode([]byte(packet)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %#v, %v; want %#v", packet, got, err, want)
+		}
+	}
+	// An empty histogram is left out: the child does not know.
+	data, err := encode(Stats{Listeners: []ListenerStats{{Name: "a", Sojourn: []uint64{}}}})
+	if want := `{"type":"stats","listeners":[{"name":"a","accepted":0,"active":0}]}`; err != nil || string(data) != want {
+		t.Errorf("got %s, %v; want %s", data, err, want)
 	}
 }
 

@@ -115,8 +115,9 @@ type Drain struct {
 
 // Hold asks a draining child to keep its idle connections for now (On), or to
 // go on closing them: their clients come back as new connections, which the
-// next generation must be able to take. It is not answered. The deadline of the
-// drain stays.
+// next generation must be able to take. It is not answered, and sent only to a
+// child that states CanHold. The deadline of the drain stays, and the end of the
+// channel releases.
 type Hold struct {
 	On bool `json:"on"`
 }
@@ -141,7 +142,9 @@ type Drained struct {
 }
 
 // Stats reports what the child's listeners do. It is sent at the interval of
-// the Welcome, and a last time before Paused and before Drained.
+// the Welcome, and a last time before Paused and before Drained. Listeners whose
+// counts have not changed may be left out, and the whole message if that leaves
+// none, but not for longer than a second.
 type Stats struct {
 	Listeners []ListenerStats `json:"listeners"`
 }
@@ -160,10 +163,11 @@ type ListenerStats struct {
 	// than 2^(i-1)); the last element counts all the longer ones.
 	Durations []uint64 `json:"durations,omitempty"`
 	// Answered counts requests that were answered, where the child knows of
-	// requests: for HTTP.
+	// requests: for HTTP. A request whose handler has not returned is none.
 	Answered uint64 `json:"answered,omitempty"`
 	// Sojourn is a histogram, in the buckets of Durations, of how long accepted
-	// connections had waited in the accept queue.
+	// connections had waited in the accept queue. Empty: the child does not
+	// know, as for sockets that are not TCP.
 	Sojourn []uint64 `json:"sojourn,omitempty"`
 }
 

@@ -106,8 +106,13 @@ func badPackets() []badPacket {
 		{"stats twice", `{"type":"stats","listeners":[{"name":"a"},{"name":"a"}]}`, 0, `"a" is named twice`},
 		{"stats with negative active", `{"type":"stats","listeners":[{"name":"a","active":-1}]}`, 0, "active cannot be -1"},
 		{"stats with negative age", `{"type":"stats","listeners":[{"name":"a","oldest_ms":-1}]}`, 0, "oldest_ms must be from 0"},
-		{"stats with a long histogram", `{"type":"stats","listeners":[{"name":"a","durations":[` + strings.Repeat("1,", 64) + `1]}]}`, 0, "more than 64 durations"},
-		{"stats with a huge duration", `{"type":"stats","listeners":[{"name":"a","durations":[18446744073709551615]}]}`, 0, "a duration must be"},
+		{"stats with a long histogram", `{"type":"stats","listeners":[{"name":"a","durations":[` + strings.Repeat("1,", 64) + `1]}]}`, 0, "durations has more than 64 elements"},
+		{"stats with a huge duration", `{"type":"stats","listeners":[{"name":"a","durations":[18446744073709551615]}]}`, 0, "an element of durations must be"},
+		{"stats with a long sojourn", `{"type":"stats","listeners":[{"name":"a","sojourn":[` + strings.Repeat("1,", 64) + `1]}]}`, 0, "sojourn has more than 64 elements"},
+		{"stats with a negative sojourn", `{"type":"stats","listeners":[{"name":"a","sojourn":[1,-1]}]}`, 0, "must be an integer in range"},
+		{"stats with a huge sojourn", `{"type":"stats","listeners":[{"name":"a","sojourn":[9007199254740992]}]}`, 0, "an element of sojourn must be"},
+		{"stats with huge answers", `{"type":"stats","listeners":[{"name":"a","answered":9007199254740992}]}`, 0, "answered must be"},
+		{"hold of another type", `{"type":"hold","on":1}`, 0, `field "on" must be true or false`},
 	}
 }
 

@@ -18,7 +18,7 @@ const (
 	// MaxReason is the length of the longest reason, in bytes. Send cuts what
 	// is longer; Receive refuses it.
 	MaxReason = 4096
-	// MaxDurations is the number of elements of a duration histogram at most.
+	// MaxDurations is the number of elements of a histogram at most.
 	MaxDurations = 64
 	// MaxID is the largest id and the largest count of a message: the largest
 	// integer that every JSON reader keeps exactly.
@@ -130,18 +130,13 @@ func (l ListenerStats) validate() error {
 	if l.Active < 0 || l.Active > MaxID {
 		return fmt.Errorf("active cannot be %d", l.Active)
 	}
-	if len(l.Durations) > MaxDurations {
-		return fmt.Errorf("more than %d durations", MaxDurations)
-	}
-	for _, n := range l.Durations {
-		if err := checkCount("a duration", n); err != nil {
-			return err
-		}
-	}
 	return errors.Join(
 		checkName(l.Name),
 		checkCount("accepted", l.Accepted),
+		checkCount("answered", l.Answered),
 		checkMillis("oldest_ms", l.OldestMS),
+		checkHistogram("durations", l.Durations),
+		checkHistogram("sojourn", l.Sojourn),
 	)
 }
 
@@ -233,6 +228,18 @@ func checkID(id uint64) error {
 func checkCount(field string, n uint64) error {
 	if n > MaxID {
 		return fmt.Errorf("%s must be %d at most, not %d", field, uint64(MaxID), n)
+	}
+	return nil
+}
+
+func checkHistogram(field string, counts []uint64) error {
+	if len(counts) > MaxDurations {
+		return fmt.Errorf("%s has more than %d elements", field, MaxDurations)
+	}
+	for _, n := range counts {
+		if err := checkCount("an element of "+field, n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
