@@ -32,6 +32,9 @@ func (s *Service) newEndpoint(name, network string, fd int) (*endpoint, error) {
 		e.packets, e.user, err = packetsOf(fd)
 	} else if e.listener, err = listenerOf(fd); err == nil {
 		e.listener.log, e.listener.draining = s.log, s.Draining()
+		if !s.cfg.WithoutSojourn {
+			e.listener.readSojourns()
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot use listener %q (%s): %w", name, network, err)
@@ -88,6 +91,14 @@ func (e *endpoint) close() {
 	if e.packets != nil {
 		_ = e.packets.close()
 	}
+}
+
+// counts are for packets the datagrams that were read.
+func (e *endpoint) counts() counts {
+	if e.packets != nil {
+		return counts{accepted: e.packets.received.Load()}
+	}
+	return e.listener.conns.counts()
 }
 
 func (e *endpoint) stats() fdpass.ListenerStats {

@@ -32,6 +32,8 @@ type listener struct {
 	draining <-chan struct{} // nil: never
 	// prepare, if set, readies a connection before anybody sees it.
 	prepare func(*tracked)
+	// sojourn, if set, tells how long a connection waited to be accepted.
+	sojourn *sojourn
 }
 
 // listenerOf makes a listener of a descriptor, which it borrows: the listener
@@ -117,22 +119,30 @@ func (l *listener) track(c net.Conn) net.Conn {
 	switch v := c.(type) {
 	case *net.TCPConn:
 		t := &tcpConn{TCPConn: v}
-		l.register(&t.tracked, t)
+		now := time.Now()
+		l.register(&t.tracked, t, now, l.sojourn.of(v, now))
 		return t
 	case *net.UnixConn:
 		u := &unixConn{UnixConn: v}
-		l.register(&u.tracked, u)
+		l.register(&u.tracked, u, time.Now(), unknownSojourn)
 		return u
 	}
 	return c // cannot be: a streamListener accepts nothing else
 }
 
-func (l *listener) register(t *tracked, c net.Conn) {
-	t.conn = c
+func (l *listener) register(t *tracked, c net.Conn, now time.Time, waited time.Duration) {
+	t.conn, t.accepted = c, now
 	if l.prepare != nil {
 		l.prepare(t)
 	}
-	l.conns.add(t)
+	l.conns.add(t, waited)
+}
+
+// readSojourns has the listener note how long each connection waited, where the
+// kernel tells. It is called before the first Accept.
+func (l *listener) readSojourns() {
+	l.sojourn = newSojourn(l.inner)
+	l.conns.sojourns = l.sojourn != nil
 }
 
 func (l *listener) failed(err error) error {

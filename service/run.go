@@ -218,7 +218,7 @@ func (s *Service) stats() fdpass.Stats {
 func (s *Service) accepted() uint64 {
 	var n uint64
 	for _, e := range s.endpoints {
-		n += e.stats().Accepted
+		n += e.counts().accepted
 	}
 	return n
 }

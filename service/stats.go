@@ -10,24 +10,33 @@ import (
 	"example.com/supervisor/fdpass"
 )
 
-// durationBuckets is the number of elements of the duration histogram. The
+// durationBuckets is the number of elements of the histograms of durations. The
 // last but one ends at 2^22 ms, 70 minutes.
 const durationBuckets = 24
+
+// A histogram counts durations; durationBucket says where.
+type histogram [durationBuckets]uint64
+
+// unknownSojourn is given for a connection whose sojourn nobody knows.
+const unknownSojourn time.Duration = -1
 
 // A registry knows the open connections of one listener and counts those that
 // were. It is split into shards, each with a lock of its own and its
 // connections in the order in which they were accepted; a connection costs two
 // short critical sections in its life.
 type registry struct {
-	next   atomic.Uint32
-	shards []shard
+	next     atomic.Uint32
+	shards   []shard
+	sojourns bool // the sojourn of its connections is known; set before the first
 }
 
 type shard struct {
 	mu        sync.Mutex
 	accepted  uint64
 	active    int64
-	durations [durationBuckets]uint64
+	answered  atomic.Uint64 // requests; not under mu
+	durations histogram
+	sojourn   histogram
 	head      *tracked // the oldest
 	tail      *tracked
 	_         [64]byte // keeps shards out of each other's cache lines
@@ -38,15 +47,18 @@ func newRegistry() *registry {
 	return &registry{shards: make([]shard, n)}
 }
 
-// add registers a connection that was just accepted.
-func (r *registry) add(t *tracked) {
+// add registers a connection that was accepted at t.accepted. waited is its sojourn in
+// the accept queue, or unknownSojourn.
+func (r *registry) add(t *tracked, waited time.Duration) {
 	s := &r.shards[int(r.next.Add(1))&(len(r.shards)-1)]
-	t.accepted = time.Now()
 	t.shard = s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.accepted++
 	s.active++
+	if waited >= 0 {
+		s.sojourn[durationBucket(waited)]++
+	}
 	t.prev = s.tail
 	if s.tail != nil {
 		s.tail.next = t
@@ -96,25 +108,54 @@ func (r *registry) open() []*tracked {
 	return all
 }
 
+// counts are the figures of a listener whose change is worth telling at once.
+type counts struct {
+	accepted, answered uint64
+	active             int64
+}
+
+// counts adds up the shards.
+func (r *registry) counts() (c counts) {
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		c.accepted += s.accepted
+		c.active += s.active
+		s.mu.Unlock()
+		c.answered += s.answered.Load()
+	}
+	return c
+}
+
 // snapshot adds up the shards.
 func (r *registry) snapshot(name string) fdpass.ListenerStats {
 	stats := fdpass.ListenerStats{Name: name, Durations: make([]uint64, durationBuckets)}
+	if r.sojourns {
+		stats.Sojourn = make([]uint64, durationBuckets)
+	}
 	var oldest time.Time
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()
 		stats.Accepted += s.accepted
 		stats.Active += s.active
-		for b, n := range s.durations {
-			stats.Durations[b] += n
-		}
+		s.durations.addTo(stats.Durations)
+		s.sojourn.addTo(stats.Sojourn)
 		if s.head != nil && (oldest.IsZero() || s.head.accepted.Before(oldest)) {
 			oldest = s.head.accepted
 		}
 		s.mu.Unlock()
+		stats.Answered += s.answered.Load()
 	}
 	if !oldest.IsZero() {
 		stats.OldestMS = fdpass.Milliseconds(time.Since(oldest))
 	}
 	return stats
+}
+
+// addTo adds the histogram to sums, which is as long or empty.
+func (h *histogram) addTo(sums []uint64) {
+	for i := range sums {
+		sums[i] += h[i]
+	}
 }

@@ -30,8 +30,8 @@ func TestRegistryCounts(t *testing.T) {
 		r := newRegistry()
 		var conns []*tracked
 		for range 100 {
-			c := &tracked{}
-			r.add(c)
+			c := &tracked{accepted: time.Now()}
+			r.add(c, unknownSojourn)
 			conns = append(conns, c)
 			time.Sleep(time.Millisecond) // of the bubble's clock
 		}
