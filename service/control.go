@@ -24,6 +24,7 @@ const (
 type control struct {
 	service  *Service
 	conn     *fdpass.Conn
+	reporter *reporter // nil: the supervisor wants no statistics; set by start
 	sending  sync.Mutex
 	running  sync.WaitGroup
 	messages chan fdpass.Message // from read to run; closed at the end of the channel
@@ -49,6 +50,9 @@ func newControl(s *Service, conn *fdpass.Conn) *control {
 
 // start starts to answer; close joins it.
 func (c *control) start() {
+	if c.service.welcome.StatsMS > 0 {
+		c.reporter = newReporter(c.service.endpoints, c.tell)
+	}
 	c.running.Go(c.read)
 	c.running.Go(c.run)
 }
@@ -123,7 +127,7 @@ func (c *control) run() {
 		case <-quiet:
 			c.confirmPause()
 		case <-ticker.c:
-			c.sendStats()
+			c.reporter.news(ticker.interval)
 		case <-draining:
 			draining = nil
 			ticker.hasten()
@@ -210,11 +214,8 @@ func (c *control) resume(m fdpass.Resume) {
 
 // sendStats sends the statistics if the supervisor wants any.
 func (c *control) sendStats() {
-	if c.service.welcome.StatsMS <= 0 {
-		return
-	}
-	for _, part := range c.service.stats().Split() {
-		c.tell(part)
+	if c.reporter != nil {
+		c.reporter.all()
 	}
 }
 
@@ -237,7 +238,8 @@ func newStatsTicker(ms int64) *statsTicker {
 // hasten ticks at the interval of a service that drains.
 func (t *statsTicker) hasten() {
 	if t.ticker != nil {
-		t.ticker.Reset(min(t.interval, drainingStats))
+		t.interval = min(t.interval, drainingStats)
+		t.ticker.Reset(t.interval)
 	}
 }
 

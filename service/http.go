@@ -11,8 +11,8 @@ import (
 )
 
 // ServeHTTP registers srv for a listener: Run serves it. The service takes srv
-// over: it wraps Handler and ConnState, adds to TLSNextProto, and ends srv by
-// itself; srv must not be changed, served or shut down by anyone else. One srv
+// over: it wraps Handler, ConnState and ConnContext, adds to TLSNextProto, and
+// ends srv by itself; srv must not be changed, served or shut down by anyone else. One srv
 // may serve several listeners.
 //
 // The end loses no request, which [http.Server.Shutdown] alone does: that one
@@ -75,12 +75,16 @@ type httpServer struct {
 	open     int                            // of the sweep: connections that are not hijacked
 	closers  sync.WaitGroup                 // of tracked.beginClose
 	shutdown sync.Once
+
+	// context is the program's ConnContext, or nil.
+	context func(context.Context, net.Conn) context.Context
 }
 
 func newHTTPServer(srv *http.Server) *httpServer {
-	h := &httpServer{srv: srv, handler: srv.Handler, observe: srv.ConnState}
+	h := &httpServer{srv: srv, handler: srv.Handler, observe: srv.ConnState, context: srv.ConnContext}
 	srv.Handler = h
 	srv.ConnState = h.connState
+	srv.ConnContext = h.connContext
 	if wantsHTTP2(srv) {
 		h.http2 = installHTTP2(srv, h.connState)
 	}
@@ -108,8 +112,11 @@ func (h *httpServer) connState(c net.Conn, state http.ConnState) {
 	if t := trackedOf(c); t != nil {
 		t.note(c, state)
 	}
-	if state == http.StateNew {
+	switch state {
+	case http.StateNew:
 		h.serving.Add(1)
+	case http.StateHijacked:
+		countAnswer(trackedOf(c))
 	}
 	if h.observe != nil {
 		h.observe(c, state)
@@ -119,7 +126,18 @@ func (h *httpServer) connState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// ServeHTTP calls the program's handler. HTTP/2 connections are told to go in
+// trackedKey is the key of the connection of a request, in its context.
+type trackedKey struct{}
+
+func (h *httpServer) connContext(ctx context.Context, c net.Conn) context.Context {
+	if h.context != nil {
+		ctx = h.context(ctx, c)
+	}
+	return context.WithValue(ctx, trackedKey{}, trackedOf(c))
+}
+
+// ServeHTTP calls the program's handler and counts the request as answered when
+// it has returned. HTTP/2 connections are told to go in
 // their own way: a "Connection: close" makes net/http send a GOAWAY that names a
 // last stream, and what crosses that is lost.
 func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -127,13 +145,26 @@ func (h *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if handler == nil {
 		handler = http.DefaultServeMux
 	}
+	conn, _ := r.Context().Value(trackedKey{}).(*tracked)
 	if r.ProtoMajor != 1 {
 		handler.ServeHTTP(w, r)
+		countAnswer(conn)
 		return
 	}
 	f := &farewell{ResponseWriter: w, server: h}
 	handler.ServeHTTP(f, r)
 	f.say() // net/http writes the header of a response that is empty
+	if conn == nil || http.ConnState(conn.state.Load()) != http.StateHijacked {
+		countAnswer(conn)
+	}
+}
+
+// countAnswer counts a request of the connection as answered. One that took the
+// connection over counts when it does so, not at the end of what follows.
+func countAnswer(t *tracked) {
+	if t != nil {
+		t.shard.answered.Add(1)
+	}
 }
 
 func (h *httpServer) drain() { h.draining.Store(true) }
