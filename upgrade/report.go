@@ -215,4 +215,23 @@ type ListenerStatus struct {
 	Name    string `json:"name"`
 	Network string `json:"network"`
 	Address string `json:"address"`
+	// Queue is its accept queue; nil where that is not looked at.
+	Queue *QueueStatus `json:"queue,omitempty"`
+}
+
+// QueueStatus is the accept queue of a listener at one moment.
+type QueueStatus struct {
+	Depth uint32 `json:"depth"`
+	// Limit is the queue's; it holds one more.
+	Limit uint32 `json:"limit"`
+	// OldestSeconds is how long the oldest connection has waited; nil if that
+	// was not seen.
+	OldestSeconds *float64 `json:"oldest_seconds,omitempty"`
+	// Drops counts from the supervisor's start: packets, not connections.
+	Drops uint64 `json:"drops"`
+	// ArrivalsPerSecond are smoothed; nil until they are known.
+	ArrivalsPerSecond *float64 `json:"arrivals_per_second,omitempty"`
+	// HeadroomSeconds is how long the queue would take to fill if nobody
+	// accepted; nil if nobody comes, or the arrivals are not known.
+	HeadroomSeconds *float64 `json:"headroom_seconds,omitempty"`
 }

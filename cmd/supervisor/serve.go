@@ -152,7 +152,7 @@ func (h *host) run(ctx context.Context, supervisor *upgrade.Supervisor, stats *m
 	version.Service, version.PID = h.cfg.ServiceName(), os.Getpid()
 	scrapes := stats.Handler(h.log)
 	server := control.NewServer(control.ServerConfig{
-		Supervisor: supervisor, Version: version, Metrics: scrapes, Logger: h.log,
+		Supervisor: observed{Supervisor: supervisor}, Version: version, Metrics: scrapes, Logger: h.log,
 	})
 	h.log.Info("starts", "service", version.Service, "pid", version.PID, "version", version.Version, "control", h.dir.Control())
 

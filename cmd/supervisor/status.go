@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -124,7 +125,8 @@ func releaseInWords(r upgrade.Release) string {
 	if short := cutTo(arguments, maxArguments); short != arguments {
 		arguments = short + "..."
 	}
-	return r.String() + " " + arguments
+	r.Command = []string{r.Command[0], arguments}
+	return r.String()
 }
 
 // generationNote says what a generation waits for.
@@ -156,16 +158,44 @@ func connections(n int64) string {
 
 func listenerRows(s upgrade.Status) [][]string {
 	rows := [][]string{{"LISTENER", "NETWORK", "ADDRESS"}}
+	watched := slices.ContainsFunc(s.Listeners, func(l upgrade.ListenerStatus) bool { return l.Queue != nil })
+	if watched {
+		rows[0] = append(rows[0], "DEPTH", "OLDEST", "DROPS")
+	}
 	for _, l := range s.Listeners {
-		rows = append(rows, []string{l.Name, l.Network, l.Address})
+		row := []string{l.Name, l.Network, l.Address}
+		if watched {
+			row = append(row, queueCells(l)...)
+		}
+		rows = append(rows, row)
 	}
 	return rows
+}
+
+// queueCells are how many connections wait at l, how long the oldest of them
+// has, and how many packets were dropped; "-" where that cannot be known.
+func queueCells(l upgrade.ListenerStatus) []string {
+	q := l.Queue
+	if q == nil {
+		return []string{"-", "-", "-"}
+	}
+	depth, oldest, drops := fmt.Sprintf("%d of %d", q.Depth, q.Limit), "-", "-"
+	if q.Depth > 0 && q.OldestSeconds != nil {
+		oldest = inWords(*q.OldestSeconds)
+	}
+	if !strings.HasPrefix(l.Network, "unix") { // which counts none
+		drops = fmt.Sprint(q.Drops)
+	}
+	return []string{depth, oldest, drops}
 }
 
 func verdictRows(s upgrade.Status) [][]string {
 	rows := [][]string{{"REQUEST", "AT", "KIND", "VERDICT", "FROM", "TO", "TOOK", "REASON"}}
 	for _, r := range s.Reports {
 		reason := r.Reason
+		if r.Overruled != "" {
+			reason += "; admission was overruled: " + r.Overruled
+		}
 		if r.Note != "" {
 			reason += " [" + r.Note + "]"
 		}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/control"
@@ -42,7 +41,7 @@ func (f *attemptFlags) add(cmd *cobra.Command) {
 	flags.Var((*config.Duration)(&f.request.Timeout), "timeout", "give up, and undo what was done, if there is no verdict after this `TIME`")
 	flags.Lookup("timeout").DefValue = "" // none
 	flags.BoolVar(&f.request.Force, "force", false, "go on although admission objects to the moment, or the active generation does not pause")
-	flags.BoolVar(&f.request.WaitDrain, "wait-drain", false, "wait until the old generation has ended")
+	flags.BoolVar(&f.request.WaitDrain, "wait-drain", false, "wait until the old generation, or the candidate that failed, has ended")
 	flags.StringVar(&f.request.Reason, "note", "", "`TEXT` to be repeated in the report: a change number, a name")
 }
 
@@ -175,65 +174,4 @@ func cannotTell(ctx context.Context, kind upgrade.Kind, err error) error {
 		return fmt.Errorf("cannot tell the verdict: %w; see supervisor status", err)
 	}
 	return err
-}
-
-// verdictStatus is the exit status that stands for a report.
-func verdictStatus(r upgrade.Report) int {
-	switch {
-	case r.Verdict == upgrade.Committed && r.Drained && (r.Cut > 0 || r.CutUnknown):
-		return exitCut
-	case r.Verdict == upgrade.Committed:
-		return exitOK
-	case r.Verdict == upgrade.Refused:
-		return exitRefused
-	case r.Verdict == upgrade.Aborted:
-		return exitAborted
-	case r.Verdict == upgrade.RolledBack:
-		return exitRolledBack
-	}
-	return exitFailed // a verdict of another version
-}
-
-// verdictInWords is the last that an operator reads.
-func verdictInWords(r upgrade.Report) string {
-	text := fmt.Sprintf("%s: %s", r.Verdict, r.Reason)
-	switch {
-	case r.Verdict == upgrade.Committed && r.ToRelease != nil:
-		text += fmt.Sprintf(" (%s)", r.ToRelease)
-	case r.Verdict == upgrade.Aborted && r.Active > 0:
-		text += fmt.Sprintf("; generation %d is active", r.Active)
-	case r.Verdict == upgrade.Aborted:
-		text += "; no generation is active, it is being restarted"
-	}
-	text += ", " + inWords(r.DurationSeconds)
-	if r.Drained {
-		text += drainInWords(r)
-	}
-	if len(r.Output) > 0 {
-		text += fmt.Sprintf("\nthe log since the start of generation %d ends:\n  %s", r.To, strings.Join(r.Output, "\n  "))
-	}
-	return text
-}
-
-func drainInWords(r upgrade.Report) string {
-	text := fmt.Sprintf("\ngeneration %d has ended", r.From)
-	switch {
-	case r.Cut > 0:
-		text += fmt.Sprintf("; its drain deadline cut %s", connections(int64(r.Cut)))
-	case r.CutUnknown:
-		text += "; connections may have been cut, it could not tell"
-	}
-	return text
-}
-
-// inWords writes a number of seconds as a person would.
-func inWords(seconds float64) string {
-	switch d := time.Duration(seconds * float64(time.Second)); {
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	default:
-		return d.Round(time.Second).String()
-	}
 }

@@ -41,6 +41,29 @@ func TestVerdicts(t *testing.T) {
 			exitAborted, "aborted: the supervisor is stopping; generation 3 is active, 0 ms"},
 		{upgrade.Report{Verdict: upgrade.RolledBack, Reason: "generation 2 is unhealthy", From: 1, To: 2},
 			exitRolledBack, "rolled-back: generation 2 is unhealthy, 0 ms"},
+		{upgrade.Report{Verdict: upgrade.RolledBack, Reason: "generation 3 lets the queue stand", From: 2, To: 3, Active: 2, DurationSeconds: 0.4,
+			Forced: true, Overruled: "queue http dropped 3 packets",
+			CandidateAccepted: 211, CandidateOpen: 12, Drained: true, Cut: 12,
+			Queues: []upgrade.QueueAccount{
+				{Listener: "http", Limit: 4096, MaxDepth: 87, MaxSojournSeconds: new(0.109)},
+				{Listener: "admin", Limit: 128, MaxSojournSeconds: new(0.0)},
+			}},
+			exitRolledBack, `rolled-back: generation 3 lets the queue stand, 400 ms
+admission objected and was overruled: queue http dropped 3 packets
+queue http: at most 87 of 4096 waiting, longest wait 109 ms, no drops
+queue admin: nothing waited, no drops
+generation 3 had accepted 211 connections, of which 12 were open: these may be lost
+generation 3 has ended; its drain deadline cut 12 connections`},
+		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "generation 3 exited with status 1", From: 2, To: 3, Active: 2, CandidateAccepted: 1, CandidateOpen: 1},
+			exitAborted, "aborted: generation 3 exited with status 1; generation 2 is active, 0 ms\ngeneration 3 had accepted 1 connection, of which 1 was open: it may be lost"},
+		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "the gate stayed shut", From: 2, To: 3, Active: 2, CandidateAccepted: 40, Drained: true},
+			exitAborted, "aborted: the gate stayed shut; generation 2 is active, 0 ms\ngeneration 3 had accepted 40 connections, of which none was open\ngeneration 3 has ended"},
+		{upgrade.Report{Verdict: upgrade.Committed, Reason: "generation 3 is active", From: 2, To: 3, Queues: []upgrade.QueueAccount{
+			{Listener: "http", Limit: 128, MaxDepth: 129, Drops: 40},
+			{Listener: "feed", Limit: 1, Drops: 1},
+			{Listener: "admin", Limit: 128},
+		}},
+			exitOK, "committed: generation 3 is active, 0 ms\nqueue http: at most 129 of 128 waiting, 40 packets dropped\nqueue feed: nothing waited, 1 packet dropped"},
 		{upgrade.Report{Verdict: "new", Reason: "of another version"},
 			exitFailed, "new: of another version, 0 ms"},
 	} {
@@ -99,10 +122,15 @@ func TestStatusForAPerson(t *testing.T) {
 			{Generation: 4, Role: upgrade.RoleDraining, PID: 104, Release: v1, Started: ago(time.Minute), DrainDeadline: at(ago(time.Second))},
 			{Generation: 5, Role: upgrade.RoleCandidate, Release: v2, Started: now},
 		},
-		Listeners: []upgrade.ListenerStatus{{Name: "http", Network: "tcp", Address: "127.0.0.1:8080"}, {Name: "admin", Network: "unix", Address: "/run/web/admin.sock"}},
+		Listeners: []upgrade.ListenerStatus{
+			{Name: "http", Network: "tcp", Address: "127.0.0.1:8080", Queue: &upgrade.QueueStatus{Depth: 3, Limit: 4096, OldestSeconds: new(0.012), Drops: 7}},
+			{Name: "quiet", Network: "tcp6", Address: "[::1]:8081", Queue: &upgrade.QueueStatus{Limit: 128, OldestSeconds: new(0.0)}},
+			{Name: "admin", Network: "unix", Address: "/run/web/admin.sock", Queue: &upgrade.QueueStatus{Depth: 1, Limit: 16}},
+			{Name: "dns", Network: "udp", Address: "127.0.0.1:53"},
+		},
 		Reports: []upgrade.Report{
 			{Request: 1, Kind: upgrade.KindUpgrade, Verdict: upgrade.Refused, Started: ago(time.Hour), Reason: "no previous release", From: 1},
-			{Request: 2, Kind: upgrade.KindUpgrade, Verdict: upgrade.Committed, Started: ago(time.Minute), Reason: "generation 2 is active", From: 1, To: 2, DurationSeconds: 5.2, Note: "change 12"},
+			{Request: 2, Kind: upgrade.KindUpgrade, Verdict: upgrade.Committed, Started: ago(time.Minute), Reason: "generation 2 is active", From: 1, To: 2, DurationSeconds: 5.2, Note: "change 12", Overruled: "connections wait"},
 		},
 	}
 	down := upgrade.Status{
@@ -112,7 +140,7 @@ func TestStatusForAPerson(t *testing.T) {
 	stopping := upgrade.Status{Service: "web", PID: 100, Started: now, Phase: upgrade.PhaseIdle, Stopping: true, Restart: &upgrade.RestartStatus{Reason: "crash", Failures: 1}}
 	starting := upgrade.Status{Service: "web", PID: 100, Started: now, Phase: upgrade.PhaseStart}
 	var out bytes.Buffer
-	stuck := upgrade.Status{Service: "web", PID: 101, Started: now, Phase: upgrade.PhaseIdle, Previous: &v1, Restarts: 1}
+	stuck := upgrade.Status{Service: "web", PID: 101, Listeners: []upgrade.ListenerStatus{{Name: "http", Network: "tcp", Address: "127.0.0.1:8080"}}, Started: now, Phase: upgrade.PhaseIdle, Previous: &v1, Restarts: 1}
 	gone := map[int]error{101: errors.New("program /srv/web/1/web: no such file or directory")}
 	for _, s := range []upgrade.Status{full, down, stopping, starting, stuck} {
 		if err := printStatus(&out, s, gone[s.PID], now); err != nil {

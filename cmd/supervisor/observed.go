@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"example.com/supervisor/health"
+	"example.com/supervisor/upgrade"
+)
+
+// observed is a supervisor whose status tells of the accept queues as well.
+type observed struct {
+	*upgrade.Supervisor
+	figures func() []health.Figures // nil: the queues are not looked at
+}
+
+// Status returns a picture of the present moment.
+func (o observed) Status(ctx context.Context) (upgrade.Status, error) {
+	st, err := o.Supervisor.Status(ctx)
+	if err != nil || o.figures == nil {
+		return st, err
+	}
+	return withQueues(st, o.figures()), nil
+}
+
+// withQueues returns st with what is known of the accept queues. It does not
+// change what st points to.
+func withQueues(st upgrade.Status, figures []health.Figures) upgrade.Status {
+	st.Listeners = slices.Clone(st.Listeners)
+	for i := range st.Listeners {
+		l := &st.Listeners[i]
+		if j := slices.IndexFunc(figures, func(f health.Figures) bool { return f.Name == l.Name }); j >= 0 {
+			l.Queue = queueStatus(figures[j])
+		}
+	}
+	return st
+}
+
+// queueStatus is what is known of f in the words of package upgrade.
+func queueStatus(f health.Figures) *upgrade.QueueStatus {
+	o := f.Observation
+	q := &upgrade.QueueStatus{Depth: o.Depth, Limit: o.Limit, Drops: f.Drops}
+	if o.HeadKnown {
+		q.OldestSeconds = new(o.Head.Seconds())
+	}
+	if o.Arrivals >= 0 {
+		q.ArrivalsPerSecond = new(o.Arrivals)
+	}
+	if headroom, ok := o.Headroom(); ok {
+		q.HeadroomSeconds = new(headroom.Seconds())
+	}
+	return q
+}
