@@ -1,0 +1,153 @@
+package health
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// The layouts are those of include/uapi/linux/inet_diag.h.
+const (
+	sockidSize     = 48 // struct inet_diag_sockid
+	inetRequest    = 8 + sockidSize
+	inetRequestOld = 4 + sockidSize + 8
+	inetMessage    = 4 + sockidSize + 20
+
+	reqBytecode = 1 // INET_DIAG_REQ_BYTECODE
+
+	attrInfo      = 2  // INET_DIAG_INFO: struct tcp_info
+	attrSkmeminfo = 7  // INET_DIAG_SKMEMINFO: the array of SO_MEMINFO
+	attrSkv6only  = 11 // INET_DIAG_SKV6ONLY: one byte
+
+	wantInfo      = 1 << (attrInfo - 1)
+	wantSkmeminfo = 1 << (attrSkmeminfo - 1)
+
+	// States as in include/net/tcp_states.h. A connection waits to be accepted
+	// in one of the last two.
+	stateListen      = 1 << tcpListen
+	stateEstablished = 1 << 1
+	stateCloseWait   = 1 << 8
+)
+
+// A place is where a TCP socket is bound. The address of IPv4 is in the first
+// four bytes. A connection has the family of the listener that got it: on a
+// dual-stack listener one of IPv4 is of AF_INET6, with a mapped address.
+type place struct {
+	family uint8
+	port   uint16
+	addr   [16]byte
+	device uint32
+}
+
+// covering are the places of the listeners that may have got a connection to p,
+// in the order in which the kernel looks for one (__inet_lookup_listener).
+func (p place) covering() [4]place {
+	anyDevice, anyAddr, any := p, p, p
+	anyDevice.device = 0
+	anyAddr.addr = [16]byte{}
+	any.addr, any.device = [16]byte{}, 0
+	return [4]place{p, anyDevice, anyAddr, any}
+}
+
+// An inetRow is what an answer tells of one TCP socket.
+type inetRow struct {
+	place
+	state uint8
+	// id is the socket's identity as the kernel wrote it, to ask for it again.
+	id             [sockidSize]byte
+	rqueue, wqueue uint32 // of a listener: depth and limit
+	uid, inode     uint32 // the inode is 0 while nobody has accepted it
+	// lastDataSent is in milliseconds; only if hasInfo.
+	lastDataSent uint32
+	hasInfo      bool
+	drops        uint32
+	v6only       bool
+}
+
+var errShortRow = errors.New("a message about a socket is too short")
+
+// parseInetRow reads a struct inet_diag_msg and its attributes.
+func parseInetRow(b []byte) (inetRow, error) {
+	if len(b) < inetMessage {
+		return inetRow{}, errShortRow
+	}
+	r := inetRow{
+		place: place{
+			family: b[0],
+			port:   binary.BigEndian.Uint16(b[4:]),
+			addr:   [16]byte(b[8:24]),
+			device: binary.NativeEndian.Uint32(b[40:]),
+		},
+		state:  b[1],
+		id:     [sockidSize]byte(b[4 : 4+sockidSize]),
+		rqueue: binary.NativeEndian.Uint32(b[56:]),
+		wqueue: binary.NativeEndian.Uint32(b[60:]),
+		uid:    binary.NativeEndian.Uint32(b[64:]),
+		inode:  binary.NativeEndian.Uint32(b[68:]),
+	}
+	if r.family == unix.AF_INET { // the kernel promises nothing of the rest
+		clear(r.addr[4:])
+	}
+	for kind, value := range attributes(b[inetMessage:]) {
+		r.take(kind, value)
+	}
+	return r, nil
+}
+
+func (r *inetRow) take(kind uint16, value []byte) {
+	switch {
+	case kind == attrInfo && len(value) >= tcpiLastDataSent+4:
+		r.lastDataSent = binary.NativeEndian.Uint32(value[tcpiLastDataSent:])
+		r.hasInfo = true
+	case kind == attrSkmeminfo && len(value) >= memInfoSize:
+		r.drops = binary.NativeEndian.Uint32(value[skMeminfoDrops:])
+	case kind == attrSkv6only && len(value) >= 1:
+		r.v6only = value[0] != 0
+	}
+}
+
+// dumpRequest asks for all TCP sockets of a family that are in one of states
+// and that filter, a bytecode, lets through. Of any family if it is
+// AF_UNSPEC.
+func dumpRequest(family uint8, states uint32, want uint8, filter []byte) netlink.Message {
+	m := netlink.Message{Header: netlink.Header{Flags: netlink.Request | netlink.Dump}}
+	if family == unix.AF_UNSPEC {
+		m.Header.Type = tcpdiagGetsock
+		m.Data = make([]byte, inetRequestOld, inetRequestOld+4+len(filter))
+		m.Data[3] = want
+		binary.NativeEndian.PutUint32(m.Data[4+sockidSize:], states)
+	} else {
+		m.Header.Type = sockDiagByFamily
+		m.Data = make([]byte, inetRequest, inetRequest+4+len(filter))
+		m.Data[0], m.Data[1], m.Data[2] = family, unix.IPPROTO_TCP, want
+		binary.NativeEndian.PutUint32(m.Data[4:], states)
+	}
+	if len(filter) > 0 {
+		m.Data = binary.NativeEndian.AppendUint16(m.Data, uint16(4+len(filter)))
+		m.Data = binary.NativeEndian.AppendUint16(m.Data, reqBytecode)
+		m.Data = append(m.Data, filter...)
+	}
+	return m
+}
+
+// exactRequest asks for the one socket that r told of.
+func exactRequest(r *inetRow, want uint8) netlink.Message {
+	data := make([]byte, inetRequest)
+	data[0], data[1], data[2] = r.family, unix.IPPROTO_TCP, want
+	binary.NativeEndian.PutUint32(data[4:], ^uint32(0))
+	copy(data[8:], r.id[:])
+	return netlink.Message{Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request}, Data: data}
+}
+
+// rows asks and gives each socket of the answer to row.
+func (d *diag) rows(question netlink.Message, row func(*inetRow)) error {
+	return d.ask(question, func(data []byte) error {
+		r, err := parseInetRow(data)
+		if err == nil {
+			row(&r)
+		}
+		return err
+	})
+}

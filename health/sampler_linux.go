@@ -1,0 +1,174 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Sampler looks at the accept queues of listeners whose descriptors it
+// borrows: they must stay open, and mean the same sockets, until Close. It is
+// not for concurrent use.
+type Sampler struct {
+	sockets []socket
+	errs    []error // of the latest Sample
+	diag    *diag
+	drops   map[uint32]uint32 // of the MPTCP listeners, by inode
+	queues  queues
+}
+
+// NewSampler returns a Sampler of the listeners behind fds, which it borrows:
+// TCP, MPTCP, and Unix sockets of type SOCK_STREAM and SOCK_SEQPACKET. Any
+// other descriptor is an error. A listener on which somebody called shutdown(2)
+// is none, and neither is one whose queue cannot be seen: Sample tells that.
+//
+// The Sampler sees into the network namespace of the calling thread.
+func NewSampler(fds []int) (*Sampler, error) {
+	s := &Sampler{errs: make([]error, len(fds)), drops: map[uint32]uint32{}}
+	for _, fd := range fds {
+		sock, err := newSocket(fd)
+		if err != nil {
+			return nil, err
+		}
+		s.sockets = append(s.sockets, sock)
+	}
+	var err error
+	if s.diag, err = dialDiag(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the Sampler's own netlink socket, and no listener.
+func (s *Sampler) Close() error { return s.diag.Close() }
+
+// Sample looks at every queue: into[i] gets that of listener i, and into must
+// be as long as the descriptors were many. A TCP listener takes two system
+// calls that do not block, and no memory. A Unix listener takes a question over
+// netlink, and all MPTCP listeners together take one; these take memory.
+//
+// The error joins those of single listeners, see Err. The Sample of such a
+// listener is zero and means nothing, least of all that it does not listen.
+//
+// The drops of an MPTCP listener of another network namespace cannot be seen:
+// they stay 0.
+func (s *Sampler) Sample(into []Sample) error {
+	if len(into) != len(s.sockets) {
+		return fmt.Errorf("cannot sample %d listeners into %d samples", len(s.sockets), len(into))
+	}
+	dropsErr := s.lookUpDrops()
+	failed := false
+	for i := range s.sockets {
+		into[i] = Sample{}
+		s.errs[i] = s.sample(&s.sockets[i], &into[i], dropsErr)
+		if s.errs[i] != nil {
+			into[i] = Sample{}
+			failed = true
+		}
+	}
+	if !failed {
+		return nil
+	}
+	return errors.Join(s.errs...)
+}
+
+// Err returns why the latest Sample could not look at listener i; nil if it
+// could. ErrUnseen is for good, anything else may be over next time.
+func (s *Sampler) Err(i int) error { return s.errs[i] }
+
+func (s *Sampler) sample(sock *socket, into *Sample, dropsErr error) error {
+	var err error
+	switch sock.kind {
+	case tcpQueue:
+		err = sampleTCP(sock.fd, into)
+	case mptcpQueue:
+		if err = sampleTCP(sock.fd, into); err == nil {
+			err, into.Drops = dropsErr, s.drops[sock.inode]
+		}
+	case unixQueue:
+		err = s.diag.sampleUnix(sock, into)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot look at the accept queue of descriptor %d: %w", sock.fd, err)
+	}
+	return nil
+}
+
+// lookUpDrops asks for the drops of the MPTCP listeners, if there are any. The
+// socket of an MPTCP listener counts none: the subflow does, which is of the
+// same inode. A listener that does not listen any more keeps the last figure.
+func (s *Sampler) lookUpDrops() error {
+	var ports []uint16
+	for i := range s.sockets {
+		if sock := &s.sockets[i]; sock.kind == mptcpQueue && s.near(sock) {
+			port, err := sock.port()
+			if err != nil {
+				return err
+			}
+			ports = append(ports, port)
+		}
+	}
+	if len(ports) == 0 {
+		return nil
+	}
+	question := dumpRequest(unix.AF_UNSPEC, stateListen, wantSkmeminfo, portFilter(ports))
+	return s.diag.rows(question, func(r *inetRow) {
+		if slices.ContainsFunc(s.sockets, func(sock socket) bool { return sock.inode == r.inode }) {
+			s.drops[r.inode] = r.drops
+		}
+	})
+}
+
+// near reports whether a socket is in the Sampler's network namespace, as far
+// as the kernel tells.
+func (s *Sampler) near(sock *socket) bool { return sock.netns == s.diag.netns }
+
+// Waiting looks into the queues of the listeners that are wanted: into[i] gets
+// what waits for listener i if want[i], and is left alone if not. It is one
+// question over netlink about all ports that are wanted. It takes the longer,
+// the more connections these ports have, also those accepted long ago; cost is
+// how long it took.
+//
+// It is not Known of Unix listeners, of those in another network namespace, and
+// of those that do not listen. The members of an SO_REUSEPORT group share one
+// result, because the kernel does not tell in whose queue a connection waits.
+// Connections that their client has reset are not seen, although they take
+// room until they are accepted: Count may be less than the depth. So it is with
+// connections that were redirected to the listener from another address (TPROXY,
+// sk_lookup), and those of TCP Fast Open whose handshake has not ended.
+func (s *Sampler) Waiting(into []Waiting, want []bool) (cost time.Duration, err error) {
+	if len(into) != len(s.sockets) || len(want) != len(s.sockets) {
+		return 0, fmt.Errorf("cannot look into the queues of %d listeners for %d results, %d wanted",
+			len(s.sockets), len(into), len(want))
+	}
+	begun := time.Now()
+	var ports []uint16
+	for i := range s.sockets {
+		if !want[i] {
+			continue
+		}
+		into[i] = Waiting{}
+		if sock := &s.sockets[i]; sock.kind != unixQueue && s.near(sock) {
+			port, err := sock.port()
+			if err != nil {
+				return time.Since(begun), err
+			}
+			ports = append(ports, port)
+		}
+	}
+	if len(ports) == 0 {
+		return time.Since(begun), nil
+	}
+	if err := s.queues.look(s.diag, unix.AF_UNSPEC, ports); err != nil {
+		return time.Since(begun), err
+	}
+	for i := range s.sockets {
+		if want[i] && s.sockets[i].kind != unixQueue {
+			into[i] = s.queues.of(s.sockets[i].inode)
+		}
+	}
+	return time.Since(begun), nil
+}
