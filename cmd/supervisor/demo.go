@@ -31,9 +31,10 @@ func newDemoCommand(e environment) *cobra.Command {
 		Use:   "demo [flags]",
 		Short: "Upgrade an example service under load and count what is lost",
 		Long: `Start a supervisor with an example service on a loopback port, send it traffic
-that must not be repeated, upgrade it again and again, offer it a version that
-crashes and must be aborted and one that turns unhealthy and must be rolled
-back, and count. Nothing else is needed and nothing is left behind.
+that must not be repeated, upgrade it again and again, and count. Three bad
+versions are among those that it is offered: one that crashes must be aborted,
+one that turns unhealthy and one that stops accepting must be rolled back.
+Nothing else is needed and nothing is left behind.
 
 The exit status is 0 only if no request failed and every verdict was right.`,
 		Args: argumentsOf(cobra.NoArgs),
@@ -43,10 +44,10 @@ The exit status is 0 only if no request failed and every verdict was right.`,
 	flags.SortFlags = false
 	flags.IntVar(&f.Rate, "rate", f.Rate, "new connections per second; keep-alive clients send half as `MANY` requests besides")
 	flags.Var((*config.Duration)(&f.Duration), "duration", "send requests for this `TIME`, or longer if the upgrades take longer")
-	flags.IntVar(&f.Upgrades, "upgrades", f.Upgrades, "`NUMBER` of upgrades to be committed, besides the two bad versions")
+	flags.IntVar(&f.Upgrades, "upgrades", f.Upgrades, "`NUMBER` of upgrades to be committed, besides the three bad versions")
 	flags.Var((*config.Duration)(&f.Bake), "bake", "watch each new generation for this `TIME` before the commit")
 	flags.BoolVar(&f.json, "json", false, "print the result as one JSON object")
-	flags.StringVar(&f.plot, "plot", "", "draw latency over time, with the upgrades marked, into this `FILE` (SVG)")
+	flags.StringVar(&f.plot, "plot", "", "draw latency and the accept queue over time, with the upgrades marked, into this `FILE` (SVG)")
 	flags.StringVar(&f.keepLog, "keep-log", "", "write the output of the supervisor and the service into this `FILE`")
 	flags.IntVar(&f.LoseEvery, "lose-every", 0, "have the service lose one of so `MANY` requests, to see that it is noticed")
 	flags.Lookup("lose-every").Hidden = true
@@ -220,7 +221,7 @@ func newDemoServiceCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&example.Version, "version-name", "v1", "`NAME` of the version, for the log")
-	flags.StringVar((*string)(&example.Fault), "fault", "", "`FAULT` of the version: crash or sick")
+	flags.StringVar((*string)(&example.Fault), "fault", "", "`FAULT` of the version: crash, sick or stall")
 	flags.IntVar(&example.LoseEvery, "lose-every", 0, "lose one of so `MANY` requests")
 	return cmd
 }

@@ -53,7 +53,7 @@ func result(ts *testscript.TestScript, _ bool, args []string) {
 	for _, u := range r.Upgrades {
 		verdicts[u.Verdict]++
 	}
-	want := fmt.Sprintf("map[aborted:1 committed:%s rolled-back:1]", args[0])
+	want := fmt.Sprintf("map[aborted:1 committed:%s rolled-back:2]", args[0])
 	if got := fmt.Sprint(verdicts); got != want {
 		ts.Fatalf("verdicts are %s, want %s", got, want)
 	}

@@ -25,7 +25,7 @@ type Config struct {
 	// Duration is how long requests are sent, at least: a run takes longer if
 	// its upgrades do.
 	Duration time.Duration
-	// Upgrades is the number of upgrades that are to be committed. Two bad
+	// Upgrades is the number of upgrades that are to be committed. Three bad
 	// versions are offered besides.
 	Upgrades int
 	// Bake is how long the supervisor watches each new generation.
@@ -63,25 +63,29 @@ const (
 
 // Limits of Config.
 const (
+	// minRate and minBake let some clients connect during a bake: a version
+	// that stalls while nobody does is as good as any.
+	minRate     = 20
 	maxRate     = 20_000
 	maxUpgrades = 1_000
-	minBake     = 100 * time.Millisecond
+	minBake     = 300 * time.Millisecond
 	maxBake     = 10 * time.Second
 	minDuration = time.Second
 	maxDuration = 24 * time.Hour
 )
 
 // Default is a run that takes about twenty seconds. The bake is short for a
-// service, but long enough for a busy machine to notice a version that is sick.
+// service, but long enough for a busy machine to notice a version that is sick or
+// stalls.
 func Default() Config {
-	return Config{Rate: 1000, Duration: 17 * time.Second, Upgrades: 8, Bake: 500 * time.Millisecond}
+	return Config{Rate: 1000, Duration: 18 * time.Second, Upgrades: 8, Bake: 500 * time.Millisecond}
 }
 
 // Validate names the first field that cannot be used, as its flag.
 func (c Config) Validate() error {
 	switch {
-	case c.Rate < 1 || c.Rate > maxRate:
-		return fmt.Errorf("--rate: %d is not from 1 to %d new connections per second", c.Rate, maxRate)
+	case c.Rate < minRate || c.Rate > maxRate:
+		return fmt.Errorf("--rate: %d is not from %d to %d new connections per second", c.Rate, minRate, maxRate)
 	case c.Duration < minDuration || c.Duration > maxDuration:
 		return fmt.Errorf("--duration: %v is not from %v to %v", c.Duration, minDuration, maxDuration)
 	case c.Upgrades < 1 || c.Upgrades > maxUpgrades:

@@ -15,7 +15,7 @@ func TestEveryFieldOfTheResultIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{Result{}, Machine{}, Settings{}, Traffic{}, Upgrade{}, load.Latency{}} {
+	for _, v := range []any{Result{}, Machine{}, Settings{}, Traffic{}, Upgrade{}, QueuePoint{}, load.Latency{}} {
 		for field := range reflect.TypeOf(v).Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if name != "" && !strings.Contains(string(text), "`"+name+"`") {

@@ -8,13 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"example.com/supervisor/service"
@@ -22,9 +19,6 @@ import (
 
 // slowBody is the answer to /slow.
 const slowBody = "at last\n"
-
-// sicken is the signal that makes a version with the fault Sick unhealthy.
-const sicken = syscall.SIGUSR1
 
 // longest is the longest time that a client may ask /slow and /stream for.
 const longest = time.Minute
@@ -39,7 +33,7 @@ type Example struct {
 // Validate names the field that cannot be used, as its flag.
 func (e Example) Validate() error {
 	if !slices.Contains(faults(), e.Fault) {
-		return fmt.Errorf("--fault: unknown %q; known are %s and %s", e.Fault, Crash, Sick)
+		return fmt.Errorf("--fault: unknown %q; known are %s, %s and %s", e.Fault, Crash, Sick, Stall)
 	}
 	if e.LoseEvery < 0 {
 		return fmt.Errorf("--lose-every: %d is negative", e.LoseEvery)
@@ -60,41 +54,21 @@ func (e Example) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.Fault == Sick {
-		var sick atomic.Bool
-		defer sickenOn(sicken, &sick)()
-		s.HandleHealth(healthUntil(&sick))
+	var shows atomic.Bool // the fault
+	if e.Fault.latent() {
+		defer setOn(onset, &shows)()
 	}
 	server := &http.Server{Handler: e.routes(s.Generation()), ReadHeaderTimeout: 10 * time.Second}
+	switch e.Fault {
+	case Sick:
+		s.HandleHealth(healthUntil(&shows))
+	case Stall:
+		server.ConnContext = stallFrom(&shows, s.Draining())
+	}
 	if err := s.ServeHTTP(listenerName, server); err != nil {
 		return err
 	}
 	return s.Run(ctx)
-}
-
-// sickenOn sets sick when the signal comes; stop ends and joins that.
-func sickenOn(sig os.Signal, sick *atomic.Bool) (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, sig)
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		for range signals {
-			sick.Store(true)
-		}
-	})
-	return func() {
-		signal.Stop(signals)
-		close(signals)
-		watching.Wait()
-	}
-}
-
-func healthUntil(sick *atomic.Bool) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if sick.Load() {
-			http.Error(w, "feels sick; it is made to", http.StatusServiceUnavailable)
-		}
-	})
 }
 
 // routes are the three ways in which a request can be answered: at once, late,

@@ -13,7 +13,7 @@ import (
 
 // judge returns what in r is not as it should be, in words.
 func judge(r Result) []string {
-	return slices.Concat(judgeTraffic(r), judgeUpgrades(r), judgeRemains(r))
+	return slices.Concat(judgeTraffic(r), judgeUpgrades(r), judgeQueue(r), judgeRemains(r))
 }
 
 func judgeTraffic(r Result) []string {
@@ -40,7 +40,7 @@ func judgeTraffic(r Result) []string {
 
 func judgeUpgrades(r Result) []string {
 	var problems []string
-	if want := r.Settings.Upgrades + 2; len(r.Upgrades) != want {
+	if want := r.Settings.Upgrades + badVersions; len(r.Upgrades) != want {
 		problems = append(problems, fmt.Sprintf("%d of %d versions were offered", len(r.Upgrades), want))
 	}
 	for _, u := range r.Upgrades {
@@ -61,6 +61,44 @@ func judgeUpgrades(r Result) []string {
 // got some.
 func (r Result) sees() bool {
 	return float64(r.Settings.NewConnectionsPerSecond)*r.Settings.BakeSeconds >= 20
+}
+
+// judgeQueue demands figures, not only good ones: a run in which nobody looked at
+// the queue shows nothing of it.
+func judgeQueue(r Result) []string {
+	var problems []string
+	if dropped := r.dropped(); dropped > 0 {
+		problems = append(problems, fmt.Sprintf("the accept queue was full: the kernel dropped %s of clients that want to connect", packets(dropped)))
+	}
+	for _, u := range r.Upgrades {
+		switch {
+		case u.Verdict == upgrade.Refused: // nothing happened
+		case u.QueueMaxDepth == nil:
+			problems = append(problems, fmt.Sprintf("the report of upgrade %d says nothing of the accept queue", u.Number))
+		case u.Fault == Stall && u.Verdict == upgrade.RolledBack && *u.QueueMaxDepth == 0:
+			problems = append(problems, fmt.Sprintf("upgrade %d stops accepting, but nothing waited: it was rolled back for something else: %s", u.Number, u.Reason))
+		}
+	}
+	return problems
+}
+
+// dropped is how many packets the kernel dropped, by those who counted more: the
+// supervisor's reports or what was recorded.
+func (r Result) dropped() uint64 {
+	var reported uint64
+	for _, u := range r.Upgrades {
+		if u.QueueDrops != nil {
+			reported += *u.QueueDrops
+		}
+	}
+	return max(reported, r.QueueDrops)
+}
+
+func packets(n uint64) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return grouped(n) + " packets"
 }
 
 func judgeRemains(r Result) []string {

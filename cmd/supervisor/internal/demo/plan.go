@@ -8,24 +8,6 @@ import (
 	"example.com/supervisor/upgrade"
 )
 
-// A Fault is what is wrong with a version of the service.
-type Fault string
-
-// The faults that a version may have.
-const (
-	// Sound is no fault.
-	Sound Fault = ""
-	// Crash exits with a complaint before it is ready.
-	Crash Fault = "crash"
-	// Sick is well until it gets SIGUSR1: from then on its probe is answered
-	// with 503. It serves its clients all the same: a version that dies with
-	// requests in its hands loses them, and no supervisor can bring them back.
-	Sick Fault = "sick"
-)
-
-// faults returns all faults.
-func faults() []Fault { return []Fault{Sound, Crash, Sick} }
-
 // An offer is a version that the supervisor is asked to upgrade to.
 type offer struct {
 	number  int
@@ -40,7 +22,7 @@ func (o offer) expected() upgrade.Verdict {
 	switch o.fault {
 	case Crash:
 		return upgrade.Aborted
-	case Sick:
+	case Sick, Stall:
 		return upgrade.RolledBack
 	}
 	return upgrade.Committed
@@ -53,6 +35,8 @@ func (o offer) String() string {
 		return o.version + ", crashes at start"
 	case Sick:
 		return o.version + ", turns unhealthy"
+	case Stall:
+		return o.version + ", stops accepting"
 	}
 	return o.version
 }
@@ -72,21 +56,27 @@ func (c Config) args(version string, f Fault) []string {
 // firstVersion is what runs before the first offer.
 const firstVersion = "v1"
 
+// badVersions are offered besides those that are to be committed.
+const badVersions = 3
+
 // plan spreads the offers over the duration: first some time without any, to
 // compare with, and some at the end, to see the last one's effect. The bad
-// ones come after about a third and two thirds; the last one is sound.
+// ones come after about a quarter, a half and three quarters; the last one is
+// sound.
 func (c Config) plan() []offer {
-	n := c.Upgrades + 2
+	n := c.Upgrades + badVersions
 	margin := min(1500*time.Millisecond, c.Duration/6)
 	spacing := (c.Duration - 2*margin) / time.Duration(n)
 	offers := make([]offer, 0, n)
 	for i := range n {
 		fault := Sound
 		switch i {
-		case c.Upgrades / 3:
+		case c.Upgrades / 4:
 			fault = Crash
-		case c.Upgrades*2/3 + 1:
+		case c.Upgrades/2 + 1:
 			fault = Sick
+		case c.Upgrades*3/4 + 2:
+			fault = Stall
 		}
 		offers = append(offers, offer{
 			number: i + 1, version: fmt.Sprintf("v%d", i+2), fault: fault,

@@ -12,17 +12,21 @@ func TestPlanHasOneVersionOfEachFaultAndEndsWithASoundOne(t *testing.T) {
 	t.Parallel()
 	for n := 1; n <= 60; n++ {
 		c := Config{Upgrades: n, Duration: 16 * time.Second}
-		verdicts := map[upgrade.Verdict]int{}
+		verdicts, faults := map[upgrade.Verdict]int{}, map[Fault]int{}
 		last := offer{at: -1}
 		for _, o := range c.plan() {
 			verdicts[o.expected()]++
+			faults[o.fault]++
 			if o.at < last.at || o.at > c.Duration {
 				t.Errorf("%d upgrades: %v at %v, after %v", n, o, o.at, last.at)
 			}
 			last = o
 		}
-		if verdicts[upgrade.Aborted] != 1 || verdicts[upgrade.RolledBack] != 1 || verdicts[upgrade.Committed] != n {
+		if verdicts[upgrade.Aborted] != 1 || verdicts[upgrade.RolledBack] != 2 || verdicts[upgrade.Committed] != n {
 			t.Errorf("%d upgrades: %v", n, verdicts)
+		}
+		if faults[Crash] != 1 || faults[Sick] != 1 || faults[Stall] != 1 {
+			t.Errorf("%d upgrades: %v", n, faults)
 		}
 		if last.fault != Sound {
 			t.Errorf("%d upgrades: the last one is %v", n, last)
@@ -56,7 +60,7 @@ func TestConfigNamesTheFlagThatCannotBeUsed(t *testing.T) {
 func TestTrafficIsValidAndShorterThanTheDrain(t *testing.T) {
 	t.Parallel()
 	for _, duration := range []time.Duration{minDuration, 4 * time.Second, 16 * time.Second, time.Hour} {
-		for _, rate := range []int{1, 200, 1000, maxRate} {
+		for _, rate := range []int{minRate, 200, 1000, maxRate} {
 			c := Config{Rate: rate, Duration: duration, Upgrades: 1, Bake: minBake}
 			if err := c.load("127.0.0.1:80").Validate(); err != nil {
 				t.Errorf("rate %d for %v: %v", rate, duration, err)

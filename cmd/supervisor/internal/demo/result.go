@@ -36,6 +36,12 @@ type Result struct {
 	Answers map[string]uint64 `json:"answers_by_generation"`
 	// Restarts counts the crashes of active generations.
 	Restarts uint64 `json:"restarts"`
+	// Queue is the service's accept queue over time. QueueLimit is what it was
+	// given, it holds one more; QueueDrops is how many packets of clients that
+	// want to connect the kernel dropped during the run.
+	Queue      []QueuePoint `json:"queue"`
+	QueueLimit uint32       `json:"queue_limit"`
+	QueueDrops uint64       `json:"queue_drops"`
 	// StartLag is how much later than due the demo itself was in sending; it
 	// is part of the latencies of the open loops.
 	StartLag load.Latency `json:"start_lag"`
@@ -111,6 +117,13 @@ type Upgrade struct {
 	AtSeconds       float64 `json:"at_seconds"`
 	DurationSeconds float64 `json:"duration_seconds"`
 	StartupSeconds  float64 `json:"startup_seconds"`
+	// QueueMaxDepth, QueueMaxSojournMS and QueueDrops are what the accept queue
+	// did from the request to the verdict: the most connections that waited, the
+	// longest that one was seen to wait, and the packets dropped. Nil if the
+	// supervisor does not know.
+	QueueMaxDepth     *uint32  `json:"queue_max_depth"`
+	QueueMaxSojournMS *float64 `json:"queue_max_sojourn_ms"`
+	QueueDrops        *uint64  `json:"queue_drops"`
 	// Failed counts the requests that failed after it, and After has the
 	// latencies of the open loops.
 	Failed uint64       `json:"failed"`
@@ -120,7 +133,7 @@ type Upgrade struct {
 func newResult(c Config) Result {
 	clients, rate := c.keepAlive()
 	return Result{
-		Problems: []string{}, LeftBehind: []string{}, Traffic: []Traffic{}, Upgrades: []Upgrade{},
+		Problems: []string{}, LeftBehind: []string{}, Traffic: []Traffic{}, Upgrades: []Upgrade{}, Queue: []QueuePoint{},
 		FailedByKind: map[load.FailureKind]uint64{}, Answers: map[string]uint64{},
 		Machine: machine(),
 		Settings: Settings{
@@ -171,4 +184,37 @@ func (r *Result) take(report load.Report) {
 		r.Upgrades[i].Failed = report.Events[i].Failed
 		r.Upgrades[i].After = report.Events[i].After
 	}
+}
+
+// watched fills in what the tape tells, which has been stopped.
+func (r *Result) watched(t *tape) {
+	r.Queue, r.QueueLimit, r.QueueDrops = points(t.looks, tapePoints, tapeEvery), t.limit, t.drops
+}
+
+// account fills in what the accept queues did; the service has one.
+func (u *Upgrade) account(queues []upgrade.QueueAccount) {
+	for _, q := range queues {
+		if q.Listener != listenerName {
+			continue
+		}
+		u.QueueMaxDepth, u.QueueDrops = &q.MaxDepth, &q.Drops
+		if q.MaxSojournSeconds != nil {
+			ms := *q.MaxSojournSeconds * 1000
+			u.QueueMaxSojournMS = &ms
+		}
+	}
+}
+
+// deepest is the greatest depth of the accept queue.
+func (r Result) deepest() uint32 {
+	var most uint32
+	for _, p := range r.Queue {
+		most = max(most, p.Depth)
+	}
+	for _, u := range r.Upgrades {
+		if u.QueueMaxDepth != nil {
+			most = max(most, *u.QueueMaxDepth)
+		}
+	}
+	return most
 }

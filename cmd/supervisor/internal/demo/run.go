@@ -84,6 +84,7 @@ func (p *performance) perform(ctx context.Context) error {
 		return err
 	}
 	p.started = time.Now()
+	tape := record(ctx, p.s.client, p.started)
 	err = p.upgradeAll(ctx)
 	if err == nil {
 		err = p.wait(ctx, p.c.Duration)
@@ -93,7 +94,12 @@ func (p *performance) perform(ctx context.Context) error {
 	}
 	p.screen.live(func() string { return p.progress("waiting for the last answers") })
 	report := p.traffic.Stop()
+	blind := tape.stop()
 	p.result.take(report)
+	p.result.watched(tape)
+	if ctx.Err() == nil { // else it was cut short too
+		err = errors.Join(err, blind)
+	}
 	return errors.Join(err, p.look(ctx))
 }
 
@@ -130,7 +136,7 @@ func (p *performance) wait(ctx context.Context, at time.Duration) error {
 
 // offer asks for an upgrade and notes its verdict.
 func (p *performance) offer(ctx context.Context, o offer, of int) error {
-	var infection infection
+	var affliction affliction
 	each := func(_ []byte, l control.Line) {
 		if l.Step == nil {
 			return
@@ -138,14 +144,14 @@ func (p *performance) offer(ctx context.Context, o offer, of int) error {
 		p.screen.live(func() string {
 			return p.progress(fmt.Sprintf("upgrade %d of %d: %s", o.number, of, l.Step.Phase))
 		})
-		if o.fault == Sick {
-			infection.follow(ctx, p.s, *l.Step)
+		if o.fault.latent() {
+			affliction.follow(ctx, p.s, *l.Step)
 		}
 	}
 	request := upgrade.Request{Program: &upgrade.Program{Command: p.c.args(o.version, o.fault)}, Reason: o.String()}
 	report, err := p.s.client.Attempt(ctx, upgrade.KindUpgrade, request, each)
 	if err == nil {
-		err = infection.failed
+		err = affliction.failed
 	}
 	if err != nil {
 		return err
@@ -157,29 +163,31 @@ func (p *performance) offer(ctx context.Context, o offer, of int) error {
 		AtSeconds:       report.Started.Sub(p.started).Seconds(),
 		DurationSeconds: report.DurationSeconds, StartupSeconds: report.StartupSeconds,
 	}
+	u.account(report.Queues)
 	p.result.Upgrades = append(p.result.Upgrades, u)
 	p.screen.line(u.line())
 	return nil
 }
 
-// An infection makes a candidate sick as soon as it is alone: its process is
-// found while the gate is asked, and gets its signal with the cut-over.
-type infection struct {
+// An affliction has a latent fault of a candidate show as soon as it is alone:
+// its process is found while the gate is asked, and gets its signal when the
+// bake begins.
+type affliction struct {
 	candidate int
 	victim    *os.Process
 	failed    error
 }
 
-func (i *infection) follow(ctx context.Context, s *supervisor, step upgrade.Step) {
+func (a *affliction) follow(ctx context.Context, s *supervisor, step upgrade.Step) {
 	switch step.Phase {
 	case upgrade.PhaseStart:
-		i.candidate = max(i.candidate, step.Generation)
+		a.candidate = max(a.candidate, step.Generation)
 	case upgrade.PhaseGate:
-		i.victim, i.failed = s.process(ctx, i.candidate)
-	case upgrade.PhaseCutOver:
-		if i.victim != nil {
-			i.failed = errors.Join(i.failed, i.victim.Signal(sicken), i.victim.Release())
-			i.victim = nil
+		a.victim, a.failed = s.process(ctx, a.candidate)
+	case upgrade.PhaseBake:
+		if a.victim != nil {
+			a.failed = errors.Join(a.failed, a.victim.Signal(onset), a.victim.Release())
+			a.victim = nil
 		}
 	}
 }

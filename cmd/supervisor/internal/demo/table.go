@@ -91,25 +91,55 @@ func (r Result) writeTraffic(b *strings.Builder) {
 }
 
 func (r Result) writeUpgrades(b *strings.Builder) {
-	const row = "%3s %5s  %-20s %-11s %6s %7s %6s %6s %6s"
-	fmt.Fprintf(b, "\n%78s\n", "requests after it")
-	writeRow(b, row, "", "at s", "version", "verdict", "took s", "ready s", "failed", "p99 ms", "max ms")
+	const row = "%3s %5s %-14s %-11s %5s %5s %5s %5s %6s %5s %5s"
+	fmt.Fprintf(b, "\n%47s %12s %18s\n", "seconds to", "accept queue", "requests after it")
+	writeRow(b, row, "", "at s", "version", "verdict", "end", "ready", "most", "ms", "failed", "p99", "max")
 	for _, u := range r.Upgrades {
 		verdict := string(u.Verdict)
 		if u.Verdict != u.Expected {
 			verdict += " !"
 		}
-		writeRow(b, row, fmt.Sprint(u.Number), fmt.Sprintf("%.1f", u.AtSeconds), describe(u), verdict,
-			fmt.Sprintf("%.3f", u.DurationSeconds), startup(u), grouped(u.Failed),
+		writeRow(b, row, fmt.Sprint(u.Number), fmt.Sprintf("%.1f", u.AtSeconds), u.short(), verdict,
+			fmt.Sprintf("%.3f", u.DurationSeconds), startup(u), waiting(u), longestWait(u), grouped(u.Failed),
 			significant(u.After.P99MS), significant(u.After.MaxMS))
 	}
 	fmt.Fprintf(b, `
 Latency is counted from when a request was due; for slow requests and streams,
-from when it was sent. The unhealthy version answers its probe with 503 but
-serves its clients: requests in the hands of one that dies are lost with it.
+from when it was sent. Of the accept queue: the most connections that waited in
+it, and the longest that one was seen to. The unhealthy version answers its
+probe with 503 but serves its clients: requests in the hands of one that dies
+are lost with it. The one that stalls is healthy by its probe, but accepts no
+more: that shows in the accept queue alone.
 Clients and service shared this machine:
 %v
 `, r.Machine)
+}
+
+// short is the version and what is wrong with it, in 14 columns.
+func (u Upgrade) short() string {
+	switch u.Fault {
+	case Crash:
+		return u.Version + ", crashes"
+	case Sick:
+		return u.Version + ", unhealthy"
+	case Stall:
+		return u.Version + ", stalls"
+	}
+	return u.Version
+}
+
+func waiting(u Upgrade) string {
+	if u.QueueMaxDepth == nil {
+		return "-"
+	}
+	return grouped(uint64(*u.QueueMaxDepth))
+}
+
+func longestWait(u Upgrade) string {
+	if u.QueueMaxSojournMS == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", *u.QueueMaxSojournMS) // in steps of milliseconds
 }
 
 // startup is how long the version took to become ready, if it did.
@@ -124,7 +154,8 @@ func (r Result) writeVerdict(b *strings.Builder) {
 	fmt.Fprintln(b)
 	if r.OK {
 		fmt.Fprintf(b, "OK: %s, 0 failed\n", requests(r.Requests))
-		fmt.Fprintf(b, "    %d of %d versions committed, 1 aborted, 1 rolled back, as each deserved\n", r.Settings.Upgrades, len(r.Upgrades))
+		fmt.Fprintf(b, "    %d of %d versions committed, 1 aborted, 2 rolled back, as each deserved\n", r.Settings.Upgrades, len(r.Upgrades))
+		fmt.Fprintf(b, "    at most %s connections waited to be accepted, and none was dropped\n", grouped(uint64(r.deepest())))
 		fmt.Fprintf(b, "    no process and no file left behind\n")
 		return
 	}
