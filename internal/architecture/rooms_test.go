@@ -67,7 +67,7 @@ var rooms = []room{
 		path: "cmd/supervisor/internal/demo", // is a supervised service too
 		ours: []string{
 			"service", "upgrade", "internal/load", "internal/load/plot",
-			"cmd/supervisor/internal/control", "cmd/supervisor/internal/rundir",
+			"cmd/supervisor/internal/control", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 		},
 		others: []string{sys, term},
 	},
