@@ -135,9 +135,11 @@ func (c *control) run() {
 	}
 }
 
-// end lets a paused service accept again: nobody is left who could resume it.
+// end lets a paused service accept again, and a held one close its idle
+// connections: nobody is left who could say so.
 func (c *control) end() {
 	c.cancelPause()
+	c.service.drain.hold(false)
 	close(c.ended)
 	if !isClosed(c.service.Draining()) {
 		c.service.log.Info("the channel to the supervisor ended; serving on")
@@ -153,10 +155,12 @@ func (c *control) handle(m fdpass.Message) {
 		c.resume(m)
 	case fdpass.Drain:
 		c.service.drainFor(m)
+	case fdpass.Hold:
+		c.service.drain.hold(m.On)
 	case fdpass.Error:
 		c.service.log.Warn("the supervisor reports an error", "reason", m.Reason)
 	default:
-		c.tell(fdpass.Error{Reason: "unexpected message: a child is told to pause, resume or drain"})
+		c.tell(fdpass.Error{Reason: "unexpected message: a child is told to pause, resume, drain or hold"})
 	}
 }
 

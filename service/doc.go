@@ -24,6 +24,17 @@
 // in between, pausing, resuming, draining, statistics, health, needs nothing of
 // the program.
 //
+// The statistics have, for each listener, how many connections were accepted,
+// are open, and how long the closed ones were; how many requests were answered
+// (ServeHTTP); and, for TCP on Linux, how long each connection had waited in the
+// accept queue before the program took it ([Config].WithoutSojourn leaves that
+// out). They are sent when they change, at the interval that the supervisor asks
+// for, and once a second at least: by them it tells a generation that keeps up
+// with its clients from one that only accepts them. A service that drains keeps
+// its idle connections for as long as the supervisor asks it to, so that their
+// clients do not come back all at once to a generation that is busy; at the end
+// of the drain's time it closes them all the same.
+//
 // A listener of this package differs from the bare one in two ways: Accept
 // waits while the service is paused, and connections are counted. They embed
 // *net.TCPConn or *net.UnixConn, so sendfile and splice stay in use; code that

@@ -29,6 +29,7 @@ type drain struct {
 	mu       sync.Mutex
 	began    time.Time
 	deadline time.Time
+	held     bool     // idle connections stay for now
 	final    bool     // nobody else accepts from the listeners
 	word     bool     // of the supervisor: that it is final
 	ids      []uint64 // of the supervisor's orders not yet answered
@@ -69,6 +70,21 @@ func (d *drain) ordered() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.word
+}
+
+// hold keeps idle connections, or releases them. Before the drain it means
+// nothing: a drain begins released.
+func (d *drain) hold(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.held = on && !d.began.IsZero()
+}
+
+// isHeld reports whether idle connections stay for now.
+func (d *drain) isHeld() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.held
 }
 
 // now returns the order as it stands.
@@ -272,7 +288,8 @@ func (s *Service) awaitConnections() (cut int) {
 
 // sweep looks at every open connection and returns their number.
 func (s *Service) sweep(now, began, deadline time.Time) int {
-	view := sweep{now: now, began: began, idle: min(s.cfg.IdleTimeout, deadline.Sub(began)*9/10)}
+	view := sweepOf(now, began, deadline, s.cfg.IdleTimeout)
+	view.held = s.drain.isHeld() && !view.late
 	for _, h := range s.https {
 		h.open = 0
 	}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"syscall"
-	"time"
 
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/internal/listen"
@@ -110,13 +109,6 @@ func (e *endpoint) stats() fdpass.ListenerStats {
 
 // closeFD closes a descriptor that was borrowed for an endpoint.
 func closeFD(fd int) { _ = syscall.Close(fd) }
-
-// A sweep is one look at the open connections while the service drains.
-type sweep struct {
-	now, began time.Time
-	idle       time.Duration // how long an idle connection is kept
-	open       int           // connections left
-}
 
 // tend closes what need not stay and counts what is left.
 func (e *endpoint) tend(s *sweep) {

@@ -76,15 +76,17 @@ func (g *goAway) flush() {
 	}
 }
 
-// ask has GOAWAY written at the next opportunity. It does not wait: if the
-// client does not read, the write ends when the connection is closed.
-func (g *goAway) ask() {
+// ask has GOAWAY written at the next opportunity, and reports whether that was
+// new. It does not wait: if the client does not read, the write ends when the
+// connection is closed.
+func (g *goAway) ask() (first bool) {
 	if g.asked.Swap(true) {
-		return
+		return false
 	}
 	go func() { // ends with the write, at the latest when the connection is closed
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.flush()
 	}()
+	return true
 }

@@ -20,7 +20,8 @@ import (
 // first; what was accepted is answered; every further response tells its
 // HTTP/1 client "Connection: close", and HTTP/2 clients get GOAWAY, for future
 // streams only; connections on which nothing happens are closed last, once their client had
-// [Config].IdleTimeout to hear of it and nothing of it waits to be read.
+// [Config].IdleTimeout to hear of it and nothing of it waits to be read. They
+// are closed a few at a time, and HTTP/2 clients told a few at a time.
 // Functions of RegisterOnShutdown are called after that.
 //
 // Hijacked connections count as open until they are closed; they learn of the
@@ -170,18 +171,18 @@ func countAnswer(t *tracked) {
 func (h *httpServer) drain() { h.draining.Store(true) }
 
 // tend closes the connections that are idle for good and counts the others.
-// They are closed a few at a time: their clients come back to another
-// generation, which must not get them all at once. HTTP/2 connections are told
-// to go, also those that were in their handshake the last time.
+// They are closed a few at a time, and none while they are held. In the same way
+// HTTP/2 connections are told to go, also those that were in their handshake the
+// last time.
 func (h *httpServer) tend(conns []*tracked, s *sweep) {
-	batch := max(16, len(conns)/20)
+	closing, telling := s.batches(len(conns))
 	for _, t := range conns {
-		if g := t.goAway.Load(); g != nil {
-			g.ask()
+		if g := t.goAway.Load(); g != nil && telling > 0 && g.ask() {
+			telling--
 		}
-		if !t.closing && batch > 0 && t.mayClose(s) {
+		if !t.closing && closing > 0 && t.mayClose(s) {
 			t.beginClose(&h.closers)
-			batch--
+			closing--
 		}
 		if t.gone.Load() {
 			continue
@@ -212,7 +213,7 @@ func (t *tracked) mayClose(s *sweep) bool {
 	state := http.ConnState(t.state.Load())
 	if g := t.speaksHTTP2(); g != nil && state == http.StateIdle {
 		told := g.told.Load()
-		since, limit = later(time.Unix(0, told), t.idleSince()), min(limit, goAwayGrace)
+		since, limit = later(time.Unix(0, told), t.idleSince()), min(limit, s.grace)
 		return told != 0 && s.now.Sub(since) >= limit && t.isQuiet(g) && !t.readable()
 	}
 	switch state {

@@ -9,7 +9,7 @@ import (
 // TestMayClose: when closing a connection takes nothing from its client.
 func TestMayClose(t *testing.T) {
 	now := time.Now()
-	view := &sweep{now: now, began: now.Add(-10 * time.Second), idle: 5 * time.Second}
+	view := &sweep{now: now, began: now.Add(-10 * time.Second), idle: 5 * time.Second, grace: goAwayGrace}
 	conn := func(state http.ConnState, edit func(*tracked)) *tracked {
 		t := &tracked{accepted: now.Add(-time.Minute)}
 		t.note(nil, state)

@@ -35,7 +35,7 @@ func join(conn *fdpass.Conn, cfg Config) (*Service, error) {
 	s := newService(cfg)
 	welcome, passed, probe, err := fdpass.Accept(conn, fdpass.Hello{
 		Library:      "service/go",
-		Capabilities: []string{fdpass.CanPause, fdpass.CanStats, fdpass.CanProbe},
+		Capabilities: []string{fdpass.CanPause, fdpass.CanStats, fdpass.CanProbe, fdpass.CanHold},
 	})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

@@ -27,7 +27,7 @@ func TestJoinTakesListenersByName(t *testing.T) {
 	if !s.Supervised() || s.Name() != "test" || s.Generation() != 1 {
 		t.Errorf("Supervised %v, Name %q, Generation %d", s.Supervised(), s.Name(), s.Generation())
 	}
-	want := []string{fdpass.CanPause, fdpass.CanStats, fdpass.CanProbe}
+	want := []string{fdpass.CanPause, fdpass.CanStats, fdpass.CanProbe, fdpass.CanHold}
 	if got := c.hello.Capabilities; !slices.Equal(got, want) {
 		t.Errorf("capabilities = %q", got)
 	}
