@@ -39,6 +39,7 @@ func commands(e environment) []*cobra.Command {
 		newUpgradeCommand(e),
 		newRollbackCommand(e),
 		newStatusCommand(e),
+		newQueueCommand(e),
 		newStopCommand(e),
 		newVersionCommand(e),
 		newDemoCommand(e),

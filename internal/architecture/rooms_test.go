@@ -53,7 +53,8 @@ var rooms = []room{
 		ours: []string{
 			"upgrade", "health", "fdpass", "internal/listen",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
-			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/metrics", "cmd/supervisor/internal/rundir",
+			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/metrics",
+			"cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 		},
 		others: []string{sys, term, xsync, cobra},
 	},
@@ -62,7 +63,7 @@ var rooms = []room{
 		path: "cmd/supervisor/internal/control",
 		ours: []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
 	},
-	{path: "cmd/supervisor/internal/queue", ours: []string{"health", "upgrade"}},
+	{path: "cmd/supervisor/internal/queue", ours: []string{"health", "upgrade"}, others: []string{term}},
 	{
 		path: "cmd/supervisor/internal/demo", // is a supervised service too
 		ours: []string{

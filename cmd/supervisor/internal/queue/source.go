@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/supervisor/health"
@@ -11,8 +12,9 @@ import (
 const (
 	// DefaultInterval is the pause between two snapshots of a stream.
 	DefaultInterval = 250 * time.Millisecond
-	// MinInterval and MaxInterval bound it.
+	// MinInterval is the shortest.
 	MinInterval = 10 * time.Millisecond
+	// MaxInterval is the longest.
 	MaxInterval = time.Hour
 )
 
@@ -21,7 +23,7 @@ const (
 type Source interface {
 	// Figures are the latest, one for each listener that has a queue.
 	Figures() []health.Figures
-	// Tally begins to add up; the caller closes it.
+	// Tally begins to add up; the caller ends it.
 	Tally() Tally
 	// Counters are those of the network namespace since the supervisor's start;
 	// ok is false if they cannot be read.
@@ -29,23 +31,11 @@ type Source interface {
 }
 
 // A Tally adds up what is seen of every listener, so that nothing is missed
-// between two snapshots. It is used by one goroutine.
+// between two snapshots: a *health.Tally. It is used by one goroutine.
 type Tally interface {
-	// Take returns what was seen since the last call, in the order of Figures,
-	// and begins anew.
-	Take() []Extremes
-	Close()
-}
-
-// Extremes are what was seen of one listener in some time.
-type Extremes struct {
-	// MaxDepth is the greatest depth, MaxHead the greatest age of a waiting
-	// connection, if one was looked at.
-	MaxDepth  uint32
-	MaxHead   time.Duration
-	HeadKnown bool
-	// Drops is by how much the drop counter moved.
-	Drops uint64
+	// Take returns what was seen since the last call and begins anew.
+	Take() []health.Tallied
+	End()
 }
 
 // A View makes snapshots of one supervisor's queues. Its methods may be called
@@ -80,42 +70,41 @@ type Stream struct {
 
 // Next is the next snapshot; the first tells of its own moment only.
 func (s *Stream) Next() Snapshot {
-	extremes, figures := s.tally.Take(), s.view.Source.Figures()
+	tallied, figures := s.tally.Take(), s.view.Source.Figures()
 	next := s.view.snapshot(figures)
 	if s.begun {
-		next.add(figures, extremes)
+		next.add(figures, tallied)
 	}
 	s.begun = true
 	return next
 }
 
-// Close ends the tally.
-func (s *Stream) Close() { s.tally.Close() }
+// Close ends the stream.
+func (s *Stream) Close() { s.tally.End() }
 
-// add tells what was seen since the snapshot before. extremes are in the order
-// of figures.
-func (s *Snapshot) add(figures []health.Figures, extremes []Extremes) {
+// add tells what was seen since the snapshot before.
+func (s *Snapshot) add(figures []health.Figures, tallied []health.Tallied) {
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
-		for j := range min(len(figures), len(extremes)) {
-			if figures[j].Name == l.Name && l.Depth != nil {
-				l.since(extremes[j])
-				l.Trouble = troubleOf(l, figures[j].Limits, true)
-			}
+		f := slices.IndexFunc(figures, func(f health.Figures) bool { return f.Name == l.Name })
+		t := slices.IndexFunc(tallied, func(t health.Tallied) bool { return t.Name == l.Name })
+		if f >= 0 && t >= 0 && l.Depth != nil {
+			l.since(tallied[t])
+			l.Trouble = troubleOf(l, figures[f].Limits, true)
 		}
 	}
 }
 
-// since adds e; the present is a part of the time that it is about.
-func (l *Listener) since(e Extremes) {
-	deepest := max(e.MaxDepth, *l.Depth)
-	l.MaxDepth = &deepest
-	l.MaxOldestSeconds = seconds(e.MaxHead, e.HeadKnown)
+// since adds t; the present is a part of the time that it is about.
+func (l *Listener) since(t health.Tallied) {
+	greatest := max(t.MaxDepth, *l.Depth)
+	l.MaxDepth = &greatest
+	l.MaxOldestSeconds = seconds(t.MaxHead, t.HeadKnown)
 	if now := l.OldestSeconds; now != nil && (l.MaxOldestSeconds == nil || *now > *l.MaxOldestSeconds) {
 		l.MaxOldestSeconds = now
 	}
 	if countsDrops(l.Network) {
-		l.NewDrops = &e.Drops
+		l.NewDrops = &t.Drops
 	}
 }
 
