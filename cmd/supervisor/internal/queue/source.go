@@ -23,7 +23,7 @@ const (
 type Source interface {
 	// Figures are the latest, one for each listener that has a queue.
 	Figures() []health.Figures
-	// Tally begins to add up; the caller ends it.
+	// Tally begins to add up; the caller closes it.
 	Tally() Tally
 	// Counters are those of the network namespace since the supervisor's start;
 	// ok is false if they cannot be read.
@@ -31,11 +31,23 @@ type Source interface {
 }
 
 // A Tally adds up what is seen of every listener, so that nothing is missed
-// between two snapshots: a *health.Tally. It is used by one goroutine.
+// between two snapshots. It is used by one goroutine.
 type Tally interface {
-	// Take returns what was seen since the last call and begins anew.
-	Take() []health.Tallied
-	End()
+	// Take returns what was seen since the last call, in the order of Figures,
+	// and begins anew.
+	Take() []Extremes
+	Close()
+}
+
+// Extremes are what was seen of one listener in some time.
+type Extremes struct {
+	// MaxDepth is the greatest depth, MaxHead the greatest age of a waiting
+	// connection, if one was looked at.
+	MaxDepth  uint32
+	MaxHead   time.Duration
+	HeadKnown bool
+	// Drops is by how much the drop counter moved.
+	Drops uint64
 }
 
 // A View makes snapshots of one supervisor's queues. Its methods may be called
@@ -70,41 +82,41 @@ type Stream struct {
 
 // Next is the next snapshot; the first tells of its own moment only.
 func (s *Stream) Next() Snapshot {
-	tallied, figures := s.tally.Take(), s.view.Source.Figures()
+	extremes, figures := s.tally.Take(), s.view.Source.Figures()
 	next := s.view.snapshot(figures)
 	if s.begun {
-		next.add(figures, tallied)
+		next.add(figures, extremes)
 	}
 	s.begun = true
 	return next
 }
 
 // Close ends the stream.
-func (s *Stream) Close() { s.tally.End() }
+func (s *Stream) Close() { s.tally.Close() }
 
-// add tells what was seen since the snapshot before.
-func (s *Snapshot) add(figures []health.Figures, tallied []health.Tallied) {
+// add tells what was seen since the snapshot before; extremes are in the order
+// of figures.
+func (s *Snapshot) add(figures []health.Figures, extremes []Extremes) {
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
 		f := slices.IndexFunc(figures, func(f health.Figures) bool { return f.Name == l.Name })
-		t := slices.IndexFunc(tallied, func(t health.Tallied) bool { return t.Name == l.Name })
-		if f >= 0 && t >= 0 && l.Depth != nil {
-			l.since(tallied[t])
+		if f >= 0 && f < len(extremes) && l.Depth != nil {
+			l.since(extremes[f])
 			l.Trouble = troubleOf(l, figures[f].Limits, true)
 		}
 	}
 }
 
-// since adds t; the present is a part of the time that it is about.
-func (l *Listener) since(t health.Tallied) {
-	greatest := max(t.MaxDepth, *l.Depth)
+// since adds e; the present is a part of the time that it is about.
+func (l *Listener) since(e Extremes) {
+	greatest := max(e.MaxDepth, *l.Depth)
 	l.MaxDepth = &greatest
-	l.MaxOldestSeconds = seconds(t.MaxHead, t.HeadKnown)
+	l.MaxOldestSeconds = seconds(e.MaxHead, e.HeadKnown)
 	if now := l.OldestSeconds; now != nil && (l.MaxOldestSeconds == nil || *now > *l.MaxOldestSeconds) {
 		l.MaxOldestSeconds = now
 	}
 	if countsDrops(l.Network) {
-		l.NewDrops = &t.Drops
+		l.NewDrops = &e.Drops
 	}
 }
 
