@@ -4,7 +4,6 @@ import (
 	"flag"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,13 +14,15 @@ import (
 type listenerFaults struct {
 	stopAfter   int64
 	slowAccept  time.Duration
+	stallAfter  time.Duration
 	shutdown    bool
 	setBlocking bool
 }
 
 func (f *listenerFaults) flags() {
-	flag.Int64Var(&f.stopAfter, "stop-accepting-after", 0, "accept this many connections and no more")
-	flag.DurationVar(&f.slowAccept, "slow-accept", 0, "time that each accept takes")
+	flag.Int64Var(&f.stopAfter, "stop-accepting-after", 0, "accept this many `connections` and no more")
+	flag.DurationVar(&f.slowAccept, "slow-accept", 0, "time that each accept takes, one after the other")
+	flag.DurationVar(&f.stallAfter, "stall-after", 0, "accept nothing more once this long has passed since the first connection")
 	flag.BoolVar(&f.shutdown, "shutdown-listener", false, "call shutdown(2) on the shared listener")
 	flag.BoolVar(&f.setBlocking, "set-blocking", false, "clear O_NONBLOCK of the shared listener")
 }
@@ -33,7 +34,7 @@ func (f *listenerFaults) serve(svc *service.Service, server *http.Server) error 
 			return err
 		}
 	}
-	if f.stopAfter == 0 && f.slowAccept == 0 {
+	if f.stopAfter == 0 && f.slowAccept == 0 && f.stallAfter == 0 {
 		return svc.ServeHTTP("http", server)
 	}
 	// Every way of accepting through package service would be a good one: this
@@ -65,18 +66,32 @@ func (f *listenerFaults) sabotage(svc *service.Service) error {
 	})
 }
 
-// badListener accepts slowly, or not for long.
+// badListener accepts slowly, or not for long. Only the one loop of a server
+// calls Accept. What was accepted is served well, and so are the probes: nothing
+// but the accept queue shows that something is wrong.
 type badListener struct {
 	net.Listener
 	faults   *listenerFaults
-	accepted atomic.Int64
+	accepted int64
+	first    time.Time // when the first connection was accepted
 }
 
 func (l *badListener) Accept() (net.Conn, error) {
 	time.Sleep(l.faults.slowAccept)
-	if most := l.faults.stopAfter; most > 0 && l.accepted.Load() >= most {
+	if l.isStalled() {
 		hang()
 	}
-	l.accepted.Add(1)
-	return l.Listener.Accept()
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted++
+		if l.first.IsZero() {
+			l.first = time.Now()
+		}
+	}
+	return c, err
+}
+
+func (l *badListener) isStalled() bool {
+	most, after := l.faults.stopAfter, l.faults.stallAfter
+	return most > 0 && l.accepted >= most || after > 0 && !l.first.IsZero() && time.Since(l.first) >= after
 }

@@ -45,6 +45,7 @@ type options struct {
 	unhealthyAfter  time.Duration
 	ignoreTerm      bool
 	grandchild      bool
+	handlers        handlerFaults
 	listener        listenerFaults
 	lies            lies
 }
@@ -67,6 +68,7 @@ func parse() options {
 	flag.DurationVar(&o.unhealthyAfter, "unhealthy-after", 0, "answer probes with status 503 this long after ready")
 	flag.BoolVar(&o.ignoreTerm, "ignore-term", false, "ignore SIGTERM")
 	flag.BoolVar(&o.grandchild, "grandchild", false, "leave a child process behind (it ends by itself after a minute)")
+	o.handlers.flags()
 	o.listener.flags()
 	o.lies.flags()
 	flag.Parse()
@@ -95,7 +97,7 @@ func run(o options) error {
 	if err := beforeReady(o, svc); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler(svc, o.version)}
+	server := &http.Server{Handler: o.handlers.around(handler(svc, o.version))}
 	if err := o.listener.serve(svc, server); err != nil {
 		return err
 	}
@@ -195,6 +197,11 @@ func handler(svc *service.Service, version string) http.Handler {
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Generation", strconv.Itoa(svc.Generation()))
+		select {
+		case <-svc.Draining(): // for a server that accepts in its own, bad way
+			w.Header().Set("Connection", "close")
+		default:
+		}
 		mux.ServeHTTP(w, r)
 	})
 }

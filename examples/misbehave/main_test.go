@@ -222,6 +222,14 @@ func (v *victim) health() int {
 	return response.StatusCode
 }
 
+// wantWell says that a probe finds nothing.
+func (v *victim) wantWell() {
+	v.t.Helper()
+	if got := v.health(); got != http.StatusOK {
+		v.t.Errorf("health %d", got)
+	}
+}
+
 func (v *victim) send(m fdpass.Message) {
 	v.t.Helper()
 	if err := v.conn.Send(m); err != nil {
@@ -353,6 +361,45 @@ func TestEachFlagIsAFault(t *testing.T) {
 			if v.get(300*time.Millisecond) == nil {
 				v.t.Error("it accepts a third connection")
 			}
+			v.wantQueued(1, 1)
+			v.wantWell()
+		}},
+		{"-stall-after=500ms", func(v *victim) {
+			v.wantReady()
+			<-time.After(600 * time.Millisecond) // the time begins with the first connection
+			for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
+				v.wantService()
+			}
+			<-time.After(300 * time.Millisecond)
+			_ = v.get(300 * time.Millisecond) // the accept under way may take it
+			if v.get(300*time.Millisecond) == nil {
+				v.t.Error("it accepts on")
+			}
+			v.wantQueued(1, 2)
+			v.wantWell()
+			v.send(fdpass.Drain{ID: 1, DeadlineMS: 5000})
+			v.wantExit("<nil>")
+		}},
+		{"-block-handlers-after=2", func(v *victim) {
+			v.wantReady()
+			v.wantService()
+			v.wantService()
+			for range 3 {
+				if v.get(100*time.Millisecond) == nil {
+					v.t.Error("it answers a third request")
+				}
+			}
+			v.wantQueued(0, 0)
+			v.wantWell()
+			v.send(fdpass.Drain{ID: 1, DeadlineMS: 100})
+			v.wantExit("<nil>")
+		}},
+		{"-block-handlers-after=0", func(v *victim) {
+			v.wantReady()
+			if v.get(300*time.Millisecond) == nil {
+				v.t.Error("it answers")
+			}
+			v.wantWell()
 		}},
 		{"-slow-accept=300ms", func(v *victim) {
 			v.wantReady()
@@ -362,6 +409,16 @@ func TestEachFlagIsAFault(t *testing.T) {
 			if took := time.Since(start); took < 200*time.Millisecond {
 				v.t.Errorf("accepted after %v", took)
 			}
+			start = time.Now()
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(v.wantService)
+			}
+			all.Wait()
+			if took := time.Since(start); took < 600*time.Millisecond {
+				v.t.Errorf("3 at once were accepted after %v", took)
+			}
+			v.wantWell()
 		}},
 		{"-shutdown-listener", func(v *victim) {
 			if _, err := v.receive(limit); err != nil { // ready or failed
