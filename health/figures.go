@@ -48,6 +48,28 @@ type Figures struct {
 	Generations []GenerationFigures
 }
 
+// lookLasts is for how long a look into a queue tells of its oldest connection:
+// not every observation comes with one.
+const lookLasts = time.Second
+
+// Oldest is how long the oldest connection has waited: 0 if the queue is empty,
+// else what the latest look found if that is not long ago; ok is false if it is
+// not known.
+func (f Figures) Oldest() (d time.Duration, ok bool) {
+	o := f.Observation
+	switch {
+	case o.HeadKnown:
+		return o.Head, true
+	case o.Depth == 0:
+		return 0, true
+	}
+	recent := f.Waiting.Known && f.Waiting.Count > 0 && o.At-f.WaitingAt <= lookLasts
+	if !recent {
+		return 0, false
+	}
+	return f.Waiting.Oldest, true
+}
+
 // GenerationFigures are what one generation did with one listener.
 type GenerationFigures struct {
 	Generation       int

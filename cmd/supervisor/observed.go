@@ -40,8 +40,8 @@ func withQueues(st upgrade.Status, figures []health.Figures) upgrade.Status {
 func queueStatus(f health.Figures) *upgrade.QueueStatus {
 	o := f.Observation
 	q := &upgrade.QueueStatus{Depth: o.Depth, Limit: o.Limit, Drops: f.Drops}
-	if o.HeadKnown {
-		q.OldestSeconds = new(o.Head.Seconds())
+	if d, ok := f.Oldest(); ok {
+		q.OldestSeconds = new(d.Seconds())
 	}
 	if o.Arrivals >= 0 {
 		q.ArrivalsPerSecond = new(o.Arrivals)

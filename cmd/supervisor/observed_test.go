@@ -13,7 +13,7 @@ func TestStatusTellsOfTheQueues(t *testing.T) {
 	t.Parallel()
 	shared := []upgrade.ListenerStatus{{Name: "dns", Network: "udp"}, {Name: "http", Network: "tcp"}, {Name: "admin", Network: "unix"}}
 	got := withQueues(upgrade.Status{Listeners: shared}, []health.Figures{
-		{Name: "admin", Observation: health.Observation{Sample: health.Sample{Depth: 1, Limit: 16}, Arrivals: -1}},
+		{Name: "admin", Observation: health.Observation{Sample: health.Sample{Depth: 1, Limit: 16}, Arrivals: -1}}, // whose connections cannot be seen
 		{Name: "http", Drops: 9, Observation: health.Observation{
 			Sample:   health.Sample{Depth: 97, Limit: 4096, Drops: 1 << 31},
 			Arrivals: 2000, Head: 12 * time.Millisecond, HeadKnown: true,

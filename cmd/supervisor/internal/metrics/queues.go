@@ -75,8 +75,8 @@ func (c *queueCollector) queue(f health.Figures, out chan<- prometheus.Metric) {
 	o := f.Observation
 	gauge(c.depth, float64(o.Depth))
 	gauge(c.limit, float64(o.Limit))
-	if o.HeadKnown {
-		gauge(c.oldest, o.Head.Seconds())
+	if d, ok := f.Oldest(); ok {
+		gauge(c.oldest, d.Seconds())
 	}
 	if d, ok := o.Headroom(); ok {
 		gauge(c.headroom, d.Seconds())

@@ -26,7 +26,7 @@ func withQueues() *Metrics {
 				{Generation: 4},
 			},
 		},
-		{Name: "admin", Observation: health.Observation{Sample: health.Sample{Limit: 128}, Arrivals: -1}},
+		{Name: "admin", Observation: health.Observation{Sample: health.Sample{Depth: 1, Limit: 128}, Arrivals: -1}},
 	}
 	return New(Build{"v1", "abc", "go1"}, Sources{
 		Status: status,
@@ -79,7 +79,7 @@ supervisor_namespace_syncookies_sent_total 17
 supervisor_queue_arrivals_per_second{listener="http"} 2000
 # HELP supervisor_queue_depth Connections that wait to be accepted.
 # TYPE supervisor_queue_depth gauge
-supervisor_queue_depth{listener="admin"} 0
+supervisor_queue_depth{listener="admin"} 1
 supervisor_queue_depth{listener="http"} 97
 # HELP supervisor_queue_drops_total Packets that the listener discarded since the supervisor's start; a client that waits is counted again with each attempt.
 # TYPE supervisor_queue_drops_total counter
