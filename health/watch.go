@@ -47,6 +47,30 @@ func Watch(ctx context.Context, p Probe, interval time.Duration, failures int) e
 	}
 }
 
+// Steady asks p at every interval (default DefaultInterval), until ctx is done,
+// and tells after each answer whether it has been yes for the whole window up to
+// now, and the last reason if there was one.
+func Steady(ctx context.Context, p Probe, interval, window time.Duration, tell func(settled bool, reason error)) {
+	settling := Settling{Window: window}
+	if interval <= 0 {
+		interval = DefaultInterval
+	}
+	for {
+		err := p.Check(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		wait, settled := settling.Observe(time.Now(), err)
+		tell(settled, settling.Reason())
+		if settled {
+			wait = interval
+		}
+		if !pause(ctx, min(interval, wait)) {
+			return
+		}
+	}
+}
+
 // Settle asks p at every interval (default DefaultInterval) until the answer
 // has been yes for the whole window, and returns nil. When ctx is done first,
 // the error wraps ctx's cause and tells the last reason.

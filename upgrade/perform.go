@@ -95,6 +95,7 @@ func (s *Supervisor) performOn(a Action) {
 
 // admit resolves what is to run and asks the watcher.
 func (s *Supervisor) admit(a Admit) {
+	s.cfg.Watcher.Begin(a.Request)
 	admission := Admission{Request: a.Request, Kind: s.machine.request.Kind, Force: a.Force, Down: s.machine.active == nil}
 	s.tasks.Go(func() {
 		release, err := resolveFor(a)
@@ -228,7 +229,8 @@ func (s *Supervisor) confirm(n int) {
 func (s *Supervisor) target(n int) Target {
 	g := s.generations[n]
 	snapshot := g.process.Snapshot()
-	t := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env}
+	t := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env,
+		Reports: snapshot.Reports}
 	if r := s.machine.request; r != nil {
 		t.Request, t.Kind, t.Force = r.Request, r.Kind, r.Force
 	}

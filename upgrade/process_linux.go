@@ -58,10 +58,11 @@ type LauncherConfig struct {
 	// Stdout and Stderr are inherited by every process; nil means /dev/null.
 	Stdout, Stderr *os.File
 	// StatsInterval is how often a generation that is busy reports. Default
-	// 100 ms.
+	// 50 ms, or a millisecond for each listener if that is more.
 	StatsInterval time.Duration
-	// Counted, if set, is called with what a generation reports, from any
-	// goroutine, but one report of a generation at a time; it must not block.
+	// Counted, if set, is called with what a generation reports, and with nil
+	// when it has ended, from any goroutine, but with one report of a generation
+	// at a time; it must not block.
 	Counted func(generation int, stats []fdpass.ListenerStats)
 	// Logger takes what a child says that is no event; nil means none.
 	Logger *slog.Logger
@@ -71,7 +72,7 @@ type LauncherConfig struct {
 // docs/protocol.md.
 func NewLauncher(cfg LauncherConfig) Launcher {
 	if cfg.StatsInterval == 0 {
-		cfg.StatsInterval = 100 * time.Millisecond
+		cfg.StatsInterval = max(50*time.Millisecond, time.Duration(len(cfg.Listeners))*time.Millisecond)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -189,6 +190,7 @@ func (p *process) run() {
 }
 
 func (p *process) exited(clean bool, reason string) {
+	p.launcher.cfg.Counted(p.number, nil)
 	p.deliver(Exited{Generation: p.number, Clean: clean, Reason: reason})
 }
 
@@ -282,6 +284,7 @@ func (p *process) handOver(c *fdpass.Conn, probe int) error {
 		return err
 	}
 	p.snapshot.Library, p.snapshot.Capabilities = hello.Library, hello.Capabilities
+	p.snapshot.Reports = slices.Contains(hello.Capabilities, fdpass.CanStats)
 	if probe >= 0 && slices.Contains(hello.Capabilities, fdpass.CanProbe) {
 		p.snapshot.ProbeSocket = p.probePath()
 	}

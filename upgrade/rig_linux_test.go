@@ -340,6 +340,7 @@ func (prober) probe(t upgrade.Target) health.HTTP {
 	return health.HTTP{Socket: t.ProbeSocket, Path: "/healthz", Timeout: time.Second}
 }
 
+func (prober) Begin(uint64)                                          {}
 func (prober) Admit(context.Context, upgrade.Admission) error        { return nil }
 func (prober) Pace(context.Context, upgrade.Target, func(hold bool)) {}
 func (prober) Account(uint64, bool) []upgrade.QueueAccount           { return nil }

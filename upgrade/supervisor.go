@@ -75,15 +75,18 @@ type Snapshot struct {
 	ProbeSocket  string
 	Library      string
 	Capabilities []string
-	Listeners    []ListenerStats
+	// Reports: it sends statistics.
+	Reports   bool
+	Listeners []ListenerStats
 }
 
 // A Watcher looks at a generation on behalf of the machine. Every method is
 // called in a goroutine of its own and returns soon after ctx is done, but for
-// Account.
+// Begin and Account, which must not block.
 type Watcher interface {
-	// Admit says whether an upgrade may start now. What is seen from now on
-	// belongs to the account of its request.
+	// Begin begins the account of what is seen during a request.
+	Begin(request uint64)
+	// Admit says whether an upgrade may start now.
 	Admit(ctx context.Context, a Admission) error
 	// Ready probes a generation that has said ready until the probe passes; an
 	// error is the reason why it will not. It is asked again, beside Bake, when
@@ -99,9 +102,9 @@ type Watcher interface {
 	// calls hold(true) when clients should not be sent to the others for now,
 	// and hold(false) when they may be again.
 	Pace(ctx context.Context, t Target, hold func(bool))
-	// Account returns what was seen of the queues since the admission of a
-	// request, and forgets it. It must not block. failed asks for samples, to
-	// see what led to the verdict.
+	// Account ends the account of a request, which may be unknown, and returns
+	// what was seen of the queues. failed asks for samples, to see what led to
+	// the verdict.
 	Account(request uint64, failed bool) []QueueAccount
 }
 
@@ -131,6 +134,8 @@ type Target struct {
 	// Active is the active generation; 0 if there is none, or if it is the
 	// target itself.
 	Active int
+	// Reports: it says what it accepts, by statistics.
+	Reports bool
 }
 
 // A Supervisor runs one service and upgrades it. One goroutine, that of Run,
@@ -300,6 +305,7 @@ func (s *Supervisor) Status(ctx context.Context) (Status, error) {
 // noWatcher sees nothing wrong.
 type noWatcher struct{}
 
+func (noWatcher) Begin(uint64)                                  {}
 func (noWatcher) Admit(context.Context, Admission) error        { return nil }
 func (noWatcher) Ready(context.Context, Target) error           { return nil }
 func (noWatcher) Gate(context.Context, Target) (string, error)  { return "nothing is watched", nil }

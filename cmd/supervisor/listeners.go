@@ -7,8 +7,10 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"time"
 
 	"example.com/supervisor/fdpass"
+	"example.com/supervisor/health"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
@@ -18,21 +20,34 @@ import (
 // did.
 var errShutDown = errors.New("the listener was shut down by a generation; restart the supervisor")
 
+// errClosed tells that the supervisor has given its listeners up.
+var errClosed = errors.New("the listeners are closed: the supervisor is stopping")
+
 // listeners are the sockets that generations are handed. All who hold a socket
 // share its state, so that a generation can spoil it for the others; audit puts
 // that right. The methods may be called concurrently.
 type listeners struct {
 	all []fdpass.Listener // in the order of sockets; borrows their descriptors
 	log *slog.Logger
+	// nudge asks for an audit soon.
+	nudge chan struct{}
 
 	mu      sync.Mutex // held while descriptors are used
 	sockets []*listen.Socket
+	state   []listenerState // in the order of sockets
 	closed  bool
+}
+
+// listenerState is what the audit remembers of a listener.
+type listenerState struct {
+	limit     uint32 // of its accept queue, as listen(2) gave it at first; 0 if that is not known
+	deferring bool   // TCP_DEFER_ACCEPT was warned of
+	complaint string // the latest error, which is logged once
 }
 
 // holdListeners takes the sockets. If they cannot be used, they are closed.
 func holdListeners(sockets []*listen.Socket, log *slog.Logger) (*listeners, error) {
-	h := &listeners{sockets: sockets, log: log}
+	h := &listeners{sockets: sockets, state: make([]listenerState, len(sockets)), log: log, nudge: make(chan struct{}, 1)}
 	for _, s := range sockets {
 		l, err := fdpass.Describe(s.Name, s.FD)
 		if err != nil {
@@ -40,6 +55,7 @@ func holdListeners(sockets []*listen.Socket, log *slog.Logger) (*listeners, erro
 		}
 		log.Info("listens", "listener", l.Name, "network", l.Network, "address", l.Address)
 		h.all = append(h.all, l)
+		h.noteLimit(len(h.all)-1, s.Backlog)
 	}
 	return h, nil
 }
@@ -66,29 +82,108 @@ func (h *listeners) audit() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed { // their numbers may be those of other descriptors now
-		return errors.New("the listeners are closed: the supervisor is stopping")
+		return errClosed
 	}
 	for i, l := range h.all {
-		if err := h.repair(l, h.sockets[i].Backlog); err != nil {
-			h.log.Error("a listener cannot be used", "listener", l.Name, "address", l.Address, "error", err)
+		if err := h.repair(i); err != nil {
+			if now := err.Error(); now != h.state[i].complaint {
+				h.state[i].complaint = now
+				h.log.Error("a listener cannot be used", "listener", l.Name, "address", l.Address, "error", err)
+			}
 			return fmt.Errorf("listener %s at %s: %w", l.Name, l.Address, err)
 		}
+		h.state[i].complaint = ""
 	}
 	return nil
 }
 
-func (h *listeners) repair(l fdpass.Listener, backlog int) error {
+// watch audits the listeners at every interval, and when it is nudged, until
+// ended is closed or the listeners are. Whoever starts something asks again and
+// hears of what cannot be repaired; here it is logged.
+func (h *listeners) watch(every time.Duration, ended <-chan struct{}) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-h.nudge:
+		case <-ended:
+			return
+		}
+		if err := h.audit(); errors.Is(err, errClosed) {
+			return
+		}
+	}
+}
+
+// look asks for an audit soon. It does not block.
+func (h *listeners) look() {
+	select {
+	case h.nudge <- struct{}{}:
+	default: // asked for already
+	}
+}
+
+func (h *listeners) repair(i int) error {
+	l := h.all[i]
 	if err := l.Verify(); errors.Is(err, fdpass.ErrCookie) {
 		return err
 	} else if err != nil {
-		if err := h.listenAgain(l, backlog); err != nil {
+		if err := h.listenAgain(l, h.sockets[i].Backlog); err != nil {
 			return err
 		}
 	}
 	if err := isWhereItWas(l); err != nil {
 		return err
 	}
-	return h.unblock(l)
+	if err := h.unblock(l); err != nil {
+		return err
+	}
+	return h.seeToQueue(i)
+}
+
+// noteLimit remembers the limit of a queue, and says what to do if it is less
+// than was asked for.
+func (h *listeners) noteLimit(i, asked int) {
+	l := h.all[i]
+	if !hasQueue(l.Network) {
+		return
+	}
+	c, err := health.Inspect(l.FD)
+	if err != nil {
+		h.log.Warn("cannot tell the limit of an accept queue", "listener", l.Name, "error", err)
+		return
+	}
+	h.state[i].limit = c.Limit
+	if int64(c.Limit) < int64(asked) {
+		h.log.Warn("an accept queue is shorter than asked for; raise net.core.somaxconn and start again",
+			"listener", l.Name, "asked", asked, "limit", c.Limit, "try", fmt.Sprintf("sysctl -w net.core.somaxconn=%d", asked))
+	}
+}
+
+// seeToQueue restores the limit of a queue that a generation lowered, by
+// listen(2) as it did, and warns of TCP_DEFER_ACCEPT.
+func (h *listeners) seeToQueue(i int) error {
+	l, state := h.all[i], &h.state[i]
+	if state.limit == 0 {
+		return nil
+	}
+	c, err := health.Inspect(l.FD)
+	if err != nil {
+		return err
+	}
+	if c.DeferAccept > 0 && !state.deferring {
+		h.log.Warn("TCP_DEFER_ACCEPT is set: connections whose clients have sent nothing are not seen in the accept queue", "listener", l.Name)
+	}
+	state.deferring = c.DeferAccept > 0
+	if c.Limit >= state.limit {
+		return nil
+	}
+	h.log.Warn("a generation lowered the limit of an accept queue; it is restored", "listener", l.Name, "from", c.Limit, "to", state.limit)
+	if err := unix.Listen(l.FD, int(state.limit)); err != nil {
+		return fmt.Errorf("cannot restore the limit of its accept queue: %w", err)
+	}
+	return nil
 }
 
 // listenAgain undoes shutdown(2) on a listener, which stays bound if its port

@@ -14,14 +14,20 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
+	"example.com/supervisor/cmd/supervisor/internal/queue"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
+	"example.com/supervisor/fdpass"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sync/errgroup"
 )
 
-// farewell is how long answers may take to reach their callers at the end.
-const farewell = 2 * time.Second
+const (
+	// farewell is how long answers may take to reach their callers at the end.
+	farewell = 2 * time.Second
+	// auditInterval is how often the listeners are seen to.
+	auditInterval = time.Second
+)
 
 // host is everything that a running supervisor holds open. Its fields are
 // filled in the order in which they are declared, and given up in reverse.
@@ -32,6 +38,7 @@ type host struct {
 	signals   chan os.Signal
 	dir       *rundir.Dir
 	listeners *listeners
+	queues    *queues // of the listeners
 	control   net.Listener
 	scrape    net.Listener // nil without metrics over TCP
 }
@@ -80,6 +87,9 @@ func (h *host) open(ctx context.Context, getenv func(string) string) error {
 	if h.listeners, err = holdListeners(sockets, h.log); err != nil {
 		return err
 	}
+	if h.queues, err = watchQueues(h.listeners.all, h.cfg, h.log, h.listeners.look); err != nil {
+		return err
+	}
 	if h.control, err = h.dir.Listen(); err != nil {
 		return err
 	}
@@ -102,7 +112,7 @@ func (h *host) close() error {
 			}
 		}
 	}
-	errs = append(errs, h.listeners.close())
+	errs = append(errs, h.queues.close(), h.listeners.close())
 	if h.dir != nil {
 		errs = append(errs, h.dir.Close())
 	}
@@ -113,35 +123,49 @@ func (h *host) close() error {
 func (h *host) supervise() (*upgrade.Supervisor, *metrics.Metrics, error) {
 	version := ownVersion()
 	var supervisor *upgrade.Supervisor
-	stats := metrics.New(metrics.Build{Version: version.Version, Revision: version.Revision, Go: version.Go},
-		metrics.Sources{Status: func(ctx context.Context) (upgrade.Status, error) { return supervisor.Status(ctx) }})
+	stats := metrics.New(metrics.Build{Version: version.Version, Revision: version.Revision, Go: version.Go}, metrics.Sources{
+		Status:    func(ctx context.Context) (upgrade.Status, error) { return supervisor.Status(ctx) },
+		Queues:    h.queues.Figures,
+		Namespace: h.queues.namespace,
+	})
 	supervisor, err := upgrade.New(upgrade.Config{
 		Service:   h.cfg.ServiceName(),
 		Program:   h.cfg.UpgradeProgram(),
 		Policy:    h.cfg.Policy(),
-		Watcher:   newWatcher(h.cfg, h.listeners.audit, h.log),
+		Watcher:   newWatcher(h.cfg, h.listeners.audit, h.queues.monitor, stats.Decided, h.log),
 		Logger:    h.log,
 		Reported:  stats.Reported,
 		Listeners: h.listeners.status(),
 		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
-			Service:   h.cfg.ServiceName(),
-			Listeners: h.listeners.all,
-			Close:     h.stopListening,
-			Prepare:   h.listeners.audit,
-			OwnLine:   h.own.wrote,
-			RunDir:    h.dir.Path,
-			BaseEnv:   baseEnvironment(h.cfg.EnvClear),
-			Stdout:    os.Stdout,
-			Stderr:    os.Stderr,
-			Logger:    h.log,
+			Service:       h.cfg.ServiceName(),
+			Listeners:     h.listeners.all,
+			Close:         h.stopListening,
+			Prepare:       h.listeners.audit,
+			OwnLine:       h.own.wrote,
+			RunDir:        h.dir.Path,
+			BaseEnv:       baseEnvironment(h.cfg.EnvClear),
+			Stdout:        os.Stdout,
+			Stderr:        os.Stderr,
+			StatsInterval: statsInterval(len(h.listeners.all)),
+			Counted:       h.counted,
+			Logger:        h.log,
 		}),
 	})
 	return supervisor, stats, err
 }
 
+// counted takes what a generation reports; nil is its end, after which the
+// listeners may want to be seen to.
+func (h *host) counted(generation int, stats []fdpass.ListenerStats) {
+	h.queues.counted(generation, stats)
+	if stats == nil {
+		h.listeners.look()
+	}
+}
+
 // stopListening leaves the listeners to the last generation.
 func (h *host) stopListening() {
-	if err := h.listeners.close(); err != nil {
+	if err := errors.Join(h.queues.close(), h.listeners.close()); err != nil {
 		h.log.Error("cannot close the listeners", "error", err)
 	}
 }
@@ -152,7 +176,8 @@ func (h *host) run(ctx context.Context, supervisor *upgrade.Supervisor, stats *m
 	version.Service, version.PID = h.cfg.ServiceName(), os.Getpid()
 	scrapes := stats.Handler(h.log)
 	server := control.NewServer(control.ServerConfig{
-		Supervisor: observed{Supervisor: supervisor}, Version: version, Metrics: scrapes, Logger: h.log,
+		Supervisor: observed{supervisor, h.queues.Figures}, Version: version, Metrics: scrapes, Logger: h.log,
+		Queue: &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
 	})
 	h.log.Info("starts", "service", version.Service, "pid", version.PID, "version", version.Version, "control", h.dir.Control())
 
@@ -164,6 +189,10 @@ func (h *host) run(ctx context.Context, supervisor *upgrade.Supervisor, stats *m
 		return nil
 	})
 	group.Go(func() error { return h.logged(server.Serve(h.control)) })
+	group.Go(func() error {
+		h.listeners.watch(auditInterval, ended)
+		return nil
+	})
 	group.Go(func() error {
 		heedSignals(h.signals, supervisor, h.log, ended)
 		return nil

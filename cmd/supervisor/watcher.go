@@ -6,29 +6,76 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
+	"example.com/supervisor/cmd/supervisor/internal/metrics"
 	"example.com/supervisor/health"
 	"example.com/supervisor/upgrade"
+	"golang.org/x/sync/errgroup"
 )
 
-// watcher looks at generations for package upgrade with the means of package
-// health.
+const (
+	// lookEvery is how often the queues are looked at while they decide, if
+	// they are not short of room.
+	lookEvery = 5 * time.Millisecond
+	// paceEvery is the same while an old generation drains.
+	paceEvery = 20 * time.Millisecond
+)
+
+// watcher looks at generations and at the accept queues for package upgrade
+// with the means of package health.
 type watcher struct {
-	cfg   config.Config
-	audit func() error // of the listeners
-	env   []string
-	log   *slog.Logger
+	cfg     config.Config
+	audit   func() error    // of the listeners
+	monitor *health.Monitor // nil: there are no queues
+	decided func(step, decision, reason string)
+	env     []string
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	accounts map[uint64]*account // of the requests under way
 }
 
-func newWatcher(cfg config.Config, audit func() error, log *slog.Logger) *watcher {
-	return &watcher{cfg, audit, upgrade.CleanEnv(baseEnvironment(cfg.EnvClear)), log}
+func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, decided func(step, decision, reason string), log *slog.Logger) *watcher {
+	return &watcher{
+		cfg: cfg, audit: audit, monitor: monitor, decided: decided, log: log,
+		env:      upgrade.CleanEnv(baseEnvironment(cfg.EnvClear)),
+		accounts: map[uint64]*account{},
+	}
 }
 
 // Admit checks that the listeners are still what they were, and repairs them
-// where it can: a generation can spoil them for all.
-func (w *watcher) Admit(context.Context, upgrade.Admission) error { return w.audit() }
+// where it can: a generation can spoil them for all. Then it asks whether the
+// queues are as they are in an incident, in which nobody should deploy. A
+// rollback is how incidents end, and so is an upgrade when nothing runs: these
+// are let in all the same.
+func (w *watcher) Admit(_ context.Context, a upgrade.Admission) error {
+	if err := w.audit(); err != nil {
+		w.decided("admission", "refused", metrics.ReasonListeners)
+		return err
+	}
+	if w.monitor == nil {
+		return nil
+	}
+	w.account(a.Request).judge(w.monitor, a.Force || a.Kind == upgrade.KindRollback)
+	finding, objects := w.monitor.Objection()
+	switch {
+	case !objects:
+		w.decided("admission", "let", string(health.ReasonSettled))
+		return nil
+	case a.Kind == upgrade.KindRollback || a.Down:
+		w.log.Warn("the accept queues are in trouble, and that is no reason to wait", "request", a.Request, "reason", finding.String())
+		w.decided("admission", "let", string(finding.Reason))
+		return nil
+	case a.Force: // what it says is recorded, and overruled
+		w.decided("admission", "let", string(finding.Reason))
+	default:
+		w.decided("admission", "refused", string(finding.Reason))
+	}
+	return fmt.Errorf("this is no moment to deploy: %w; wait until it is over, or use --force", finding)
+}
 
 // Ready probes until all is well; without a probe the generation's own word is
 // enough.
@@ -44,7 +91,8 @@ func (w *watcher) Ready(ctx context.Context, t upgrade.Target) error {
 	return err
 }
 
-// Gate waits until all has been well for the settle window.
+// Gate waits until the probe and the queues have been well for the settle
+// window, both at once, and the candidate was seen to finish what it accepts.
 func (w *watcher) Gate(ctx context.Context, t upgrade.Target) (why string, err error) {
 	probe, err := w.probe(t)
 	if err != nil {
@@ -52,32 +100,85 @@ func (w *watcher) Gate(ctx context.Context, t upgrade.Target) (why string, err e
 	}
 	// A little less than the machine's own limit, which knows no reasons.
 	limit := time.Duration(w.cfg.GateTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit-min(limit/20, 100*time.Millisecond),
+	inTime, cancel := context.WithTimeoutCause(ctx, limit-min(limit/20, 100*time.Millisecond),
 		fmt.Errorf("not well for %v on end within %v", w.cfg.Settle, w.cfg.GateTimeout))
 	defer cancel()
-	return "the gate is open", health.Settle(ctx, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle))
+	if w.monitor == nil {
+		return fmt.Sprintf("all was well for %v", w.cfg.Settle), health.Settle(inTime, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle))
+	}
+	g := newGatekeeper(w, t)
+	var probing sync.WaitGroup
+	probing.Go(func() {
+		health.Steady(inTime, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle), g.probed)
+	})
+	err = w.monitor.Follow(inTime, lookEvery, g.see)
+	cancel()
+	probing.Wait()
+	why, decision, reason, err := g.verdict(err)
+	if ctx.Err() == nil { // not called off
+		w.decided("gate", decision, reason)
+	}
+	return why, err
 }
 
-// Pace lets a drain go on as fast as it likes.
-func (w *watcher) Pace(context.Context, upgrade.Target, func(hold bool)) {}
-
-// Account has nothing to tell.
-func (w *watcher) Account(uint64, bool) []upgrade.QueueAccount { return nil }
-
-// Bake probes until the answer is no too often.
+// Bake watches until the probe says no too often, or a queue shows that the new
+// generation cannot keep up.
 func (w *watcher) Bake(ctx context.Context, t upgrade.Target) error {
 	probe, err := w.probe(t)
 	if err != nil {
 		return err
 	}
-	if len(probe) == 0 {
-		<-ctx.Done()
+	group, watching := errgroup.WithContext(ctx)
+	if len(probe) > 0 {
+		group.Go(func() error {
+			if err := health.Watch(watching, probe, time.Duration(w.cfg.ProbeInterval), w.cfg.ProbeFailures); err != nil {
+				w.decided("bake", "tripped", metrics.ReasonProbe)
+				return fmt.Errorf("is unhealthy: %w", err)
+			}
+			return nil
+		})
+	}
+	if w.monitor != nil {
+		group.Go(func() error { return w.watchQueues(watching, t) })
+	}
+	group.Go(func() error {
+		<-watching.Done()
+		return nil
+	})
+	return group.Wait()
+}
+
+// watchQueues returns when the queues trip the bake, or ctx is done.
+func (w *watcher) watchQueues(ctx context.Context, t upgrade.Target) error {
+	a := w.account(t.Request)
+	var finding health.Finding
+	err := w.monitor.Follow(ctx, lookEvery, func(v health.View) bool {
+		var tripped bool
+		finding, tripped = a.bakes(v, t.Generation)
+		return tripped
+	})
+	if err != nil { // called off, or the supervisor stops
 		return nil
 	}
-	if err := health.Watch(ctx, probe, time.Duration(w.cfg.ProbeInterval), w.cfg.ProbeFailures); err != nil {
-		return fmt.Errorf("is unhealthy: %w", err)
+	w.decided("bake", "tripped", string(finding.Reason))
+	return fmt.Errorf("does not keep up: %w", finding)
+}
+
+// Pace holds the clients of a draining generation back while the queues are not
+// well.
+func (w *watcher) Pace(ctx context.Context, t upgrade.Target, hold func(bool)) {
+	if w.monitor == nil {
+		return
 	}
-	return nil
+	pacer, held := health.NewPacer(w.monitor.Watched(false)), false
+	_ = w.monitor.Follow(ctx, paceEvery, func(v health.View) bool { // it ends with ctx, or with the supervisor
+		if now := pacer.Observe(v.Observations); now != held {
+			held = now
+			w.log.Debug("paces a drain", "generation", t.Generation, "hold", held)
+			hold(held)
+		}
+		return false
+	})
 }
 
 // probe is how t is asked; with nothing to ask, all is well.

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"time"
+
+	"example.com/supervisor/health"
+	"example.com/supervisor/upgrade"
+)
+
+// sampledTime is how much of what led to a verdict is told in samples.
+const sampledTime = 750 * time.Millisecond
+
+// account is what is seen of the queues during one request, and by what they
+// are judged. What is not said otherwise is used by one goroutine at a time:
+// first that of the admission, then the monitor's.
+type account struct {
+	tally    *health.Tally // nil: the request is not known
+	began    time.Duration
+	watched  []health.Watched
+	bake     *health.Bake
+	progress *health.Progress
+}
+
+// Begin begins the account of a request.
+func (w *watcher) Begin(request uint64) {
+	if w.monitor == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.accounts[request] = &account{tally: w.monitor.Tally()}
+}
+
+// account is that of a request; of one that is not known, a new one.
+func (w *watcher) account(request uint64) *account {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a := w.accounts[request]
+	if a == nil {
+		a = new(account)
+	}
+	if a.watched == nil {
+		a.judge(w.monitor, false)
+	}
+	return a
+}
+
+// judge sets by what the queues are judged from now on: as they are now.
+func (a *account) judge(m *health.Monitor, tolerant bool) {
+	a.watched = m.Watched(tolerant)
+	a.bake = health.NewBake(a.watched)
+	a.progress = health.NewProgress(intervalOf(a.watched))
+}
+
+// intervalOf is the longest of the intervals.
+func intervalOf(watched []health.Watched) time.Duration {
+	longest := health.Limits{}.WithDefaults().Interval
+	for _, w := range watched {
+		longest = max(longest, w.Limits.Interval)
+	}
+	return longest
+}
+
+// bakes takes a look during the bake of a generation.
+func (a *account) bakes(v health.View, generation int) (f health.Finding, tripped bool) {
+	if f, tripped = a.bake.Observe(v.Observations); tripped {
+		return f, true
+	}
+	if count, ok := v.Count(generation); ok {
+		if f, state := a.progress.Observe(v.At, count); state == health.Stuck {
+			return f, true
+		}
+	}
+	return f, false
+}
+
+// Account ends the account of a request and tells what was seen.
+func (w *watcher) Account(request uint64, failed bool) []upgrade.QueueAccount {
+	w.mu.Lock()
+	a := w.accounts[request]
+	delete(w.accounts, request)
+	w.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	defer a.tally.End()
+	var all []upgrade.QueueAccount
+	for i, t := range a.tally.Take() {
+		q := upgrade.QueueAccount{Listener: t.Name, Limit: t.Limit, MaxDepth: t.MaxDepth, MaxSojournSeconds: secondsIf(t.MaxHead, t.HeadKnown), Drops: t.Drops}
+		if failed && (t.MaxDepth > 0 || t.Drops > 0) {
+			q.Samples = samplesOf(a.tally.Samples(i, sampledTime))
+		}
+		all = append(all, q)
+	}
+	return all
+}
+
+func samplesOf(all []health.Sampled) []upgrade.QueueSample {
+	samples := make([]upgrade.QueueSample, len(all))
+	for i, s := range all {
+		samples[i] = upgrade.QueueSample{Seconds: s.At.Seconds(), Depth: s.Depth, OldestSeconds: secondsIf(s.Head, s.HeadKnown), Drops: s.Drops}
+	}
+	return samples
+}
+
+// secondsIf is nil where d is not known.
+func secondsIf(d time.Duration, known bool) *float64 {
+	if !known {
+		return nil
+	}
+	s := d.Seconds()
+	return &s
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/supervisor/cmd/supervisor/internal/config"
+	"example.com/supervisor/cmd/supervisor/internal/queue"
+	"example.com/supervisor/fdpass"
+	"example.com/supervisor/health"
+)
+
+// statsInterval is how often a busy generation of a service with so many
+// listeners reports: often enough for the gate, and not so often that long
+// reports cost much.
+func statsInterval(listeners int) time.Duration {
+	return max(50*time.Millisecond, time.Duration(listeners)*time.Millisecond)
+}
+
+// queues are the accept queues of the listeners, and what is known of them.
+type queues struct {
+	monitor *health.Monitor // nil if no listener has a queue
+
+	mu      sync.Mutex
+	netstat *health.Netstat // nil if it cannot be read, or not any more
+	start   health.Counters // when the supervisor started
+}
+
+// watchQueues starts to look at the accept queues of the listeners, whose
+// descriptors it borrows until close. trouble is told what is wrong.
+func watchQueues(all []fdpass.Listener, cfg config.Config, log *slog.Logger, trouble func()) (*queues, error) {
+	q := new(queues)
+	var streams []health.Listener
+	for _, l := range all {
+		if hasQueue(l.Network) {
+			streams = append(streams, health.Listener{Name: l.Name, FD: l.FD, Limits: cfg.Limits(l.Name)})
+		}
+	}
+	if len(streams) == 0 {
+		return q, nil
+	}
+	var err error
+	q.monitor, err = health.NewMonitor(health.MonitorConfig{Listeners: streams, Trouble: func(err error) {
+		log.Warn("looking at the accept queues", "error", err)
+		trouble()
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if q.netstat, err = health.OpenNetstat(); err == nil {
+		q.start, err = q.netstat.Read()
+	}
+	if err != nil {
+		log.Warn("cannot tell the counters of the network namespace", "error", err)
+	}
+	return q, nil
+}
+
+// hasQueue reports whether connections wait in a queue there.
+func hasQueue(network string) bool {
+	return strings.HasPrefix(network, "tcp") || network == "unix" || network == "unixpacket"
+}
+
+// close stops looking: then the descriptors are not used any more. It does
+// nothing to no queues at all.
+func (q *queues) close() error {
+	if q == nil {
+		return nil
+	}
+	var errs []error
+	if q.monitor != nil {
+		errs = append(errs, q.monitor.Close())
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.netstat != nil {
+		errs = append(errs, q.netstat.Close())
+		q.netstat = nil
+	}
+	return errors.Join(errs...)
+}
+
+// counted takes what a generation reports; nil is its end.
+func (q *queues) counted(generation int, stats []fdpass.ListenerStats) {
+	if q.monitor == nil {
+		return
+	}
+	if stats == nil {
+		q.monitor.Forget(generation)
+		return
+	}
+	counts := make([]health.Count, len(stats))
+	for i, s := range stats {
+		counts[i] = health.Count{
+			Listener: s.Name, Accepted: s.Accepted, Finished: finished(s), Active: s.Active,
+			Durations: s.Durations, Sojourn: s.Sojourn,
+		}
+	}
+	q.monitor.Count(generation, counts)
+}
+
+// finished is how many connections are closed and how many requests answered.
+func finished(s fdpass.ListenerStats) uint64 {
+	closed := s.Accepted - min(uint64(max(s.Active, 0)), s.Accepted)
+	return closed + s.Answered
+}
+
+// Figures are the latest, one for each listener that has a queue.
+func (q *queues) Figures() []health.Figures {
+	if q.monitor == nil {
+		return nil
+	}
+	return q.monitor.Figures()
+}
+
+// Tally begins to add up what is seen of every listener.
+func (q *queues) Tally() queue.Tally {
+	if q.monitor == nil {
+		return tally{}
+	}
+	return tally{q.monitor.Tally()}
+}
+
+// Counters are those of the network namespace since the supervisor's start.
+func (q *queues) Counters() (health.Counters, bool) {
+	now, ok := q.namespace()
+	return now.Since(q.start), ok
+}
+
+// namespace are the same since the beginning of the namespace.
+func (q *queues) namespace() (health.Counters, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.netstat == nil {
+		return health.Counters{}, false
+	}
+	now, err := q.netstat.Read()
+	return now, err == nil
+}
+
+// tally is a health.Tally as package queue wants it; nil of no queues.
+type tally struct{ all *health.Tally }
+
+func (t tally) Take() []queue.Extremes {
+	if t.all == nil {
+		return nil
+	}
+	taken := t.all.Take()
+	extremes := make([]queue.Extremes, len(taken))
+	for i, x := range taken {
+		extremes[i] = queue.Extremes{MaxDepth: x.MaxDepth, MaxHead: x.MaxHead, HeadKnown: x.HeadKnown, Drops: x.Drops}
+	}
+	return extremes
+}
+
+func (t tally) Close() {
+	if t.all != nil {
+		t.all.End()
+	}
+}

@@ -1,0 +1,119 @@
+package health
+
+import (
+	"context"
+	"time"
+)
+
+// A View is what whoever follows a Monitor is shown. It is valid only during
+// the call.
+type View struct {
+	// Observations are in the order of the Monitor's listeners.
+	Observations []Observation
+	// At is when they were made.
+	At time.Duration
+
+	monitor *Monitor
+}
+
+// Count is what a generation last said of all its listeners together; false if
+// it has not said anything yet.
+func (v View) Count(generation int) (Count, bool) {
+	g := v.monitor.generations[generation]
+	if g == nil {
+		return Count{}, false
+	}
+	return g.total, true
+}
+
+// CountedSince reports whether a generation has said something since at.
+func (v View) CountedSince(generation int, at time.Duration) bool {
+	g := v.monitor.generations[generation]
+	return g != nil && g.at >= at
+}
+
+// follower is somebody who follows.
+type follower struct {
+	every time.Duration
+	see   func(View) bool
+	done  chan struct{}
+	err   error // read after done
+}
+
+func (f *follower) end(err error) {
+	f.err = err
+	close(f.done)
+}
+
+// Follow shows every look to see, from the first one that is made now, until
+// it returns true or ctx is done, and looks at least every so often; more
+// often where a queue is short of room. see is called by the Monitor's own
+// goroutine: it must return soon and not call the Monitor. Follow returns after
+// the last call: with nil if see returned true, with ctx's cause, or with
+// ErrClosed.
+func (m *Monitor) Follow(ctx context.Context, every time.Duration, see func(View) (done bool)) error {
+	f := &follower{every: every, see: see, done: make(chan struct{})}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return ErrClosed
+	}
+	m.followers[f] = struct{}{}
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default: // it is about to look
+	}
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.followers, f)
+	select {
+	case <-f.done: // just before
+		return f.err
+	default:
+		return context.Cause(ctx)
+	}
+}
+
+// show shows the observations to all who follow.
+func (m *Monitor) show() {
+	if len(m.followers) == 0 {
+		return
+	}
+	v := View{Observations: m.observations, monitor: m}
+	if len(v.Observations) > 0 {
+		v.At = v.Observations[0].At
+	} else {
+		v.At = m.now()
+	}
+	for f := range m.followers {
+		if f.see(v) {
+			delete(m.followers, f)
+			f.end(nil)
+		}
+	}
+}
+
+// Objection is what speaks against an upgrade at this moment.
+func (m *Monitor) Objection() (Finding, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.recent.Objection()
+}
+
+// Watched is how the listeners are to be judged from now on: by their limits
+// and by how they are at this moment. Tolerant is as in Watched.
+func (m *Monitor) Watched(tolerant bool) []Watched {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all, baselines := make([]Watched, len(m.looks)), m.recent.Baselines()
+	for i, l := range m.cfg.Listeners {
+		all[i] = Watched{Name: l.Name, Limits: l.Limits, Baseline: baselines[i], Tolerant: tolerant}
+	}
+	return all
+}

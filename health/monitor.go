@@ -1,0 +1,316 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrClosed tells that a Monitor was closed.
+var ErrClosed = errors.New("the monitor is closed")
+
+const (
+	// recentMemory is for how long a drop makes it unwise to deploy.
+	recentMemory = 5 * time.Second
+	// countGap is how long the arrivals are estimated without a new count.
+	countGap = 250 * time.Millisecond
+)
+
+// A Listener is a listening stream socket that a Monitor looks at.
+type Listener struct {
+	Name string
+	// FD is borrowed until Close returns.
+	FD     int
+	Limits Limits
+}
+
+// MonitorConfig says what a Monitor looks at, and how often.
+type MonitorConfig struct {
+	Listeners []Listener
+	// Idle is the pause between two looks while nobody follows. Default 100 ms.
+	Idle time.Duration
+	// Quickest is the shortest pause while somebody follows and a queue is short
+	// of room. Default 1 ms.
+	Quickest time.Duration
+	// SampleShare and WaitingShare bound, as a share of one core, what is spent
+	// on depths and on looking into the queues that are not empty: both become
+	// rarer where they are dear. Defaults 0.03 and 0.05.
+	SampleShare, WaitingShare float64
+	// Trouble, if set, is called when looks fail, once until they succeed again,
+	// and when a listener turns out not to listen. It must not block.
+	Trouble func(error)
+}
+
+func (c MonitorConfig) withDefaults() MonitorConfig {
+	if c.Idle <= 0 {
+		c.Idle = 100 * time.Millisecond
+	}
+	if c.Quickest <= 0 {
+		c.Quickest = time.Millisecond
+	}
+	if c.SampleShare <= 0 {
+		c.SampleShare = 0.03
+	}
+	if c.WaitingShare <= 0 {
+		c.WaitingShare = 0.05
+	}
+	if c.Trouble == nil {
+		c.Trouble = func(error) {}
+	}
+	return c
+}
+
+// A Monitor looks at accept queues again and again, in one goroutine, and
+// shows what it sees to whoever follows. It looks often only while somebody
+// does. All methods may be called concurrently.
+type Monitor struct {
+	cfg     MonitorConfig
+	started time.Time
+	sampler *Sampler
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	wake    chan struct{} // of one element: somebody wants a look now
+
+	// Of the goroutine only:
+	samples     []Sample
+	waiting     []Waiting
+	want        []bool
+	waitingNext time.Duration // not before then
+	failing     bool
+
+	mu           sync.Mutex
+	closed       bool
+	observations []Observation
+	looks        []look // in the order of the listeners
+	recent       *Recent
+	generations  map[int]*tallies
+	counted      time.Duration // when a count came last
+	second       time.Duration // when the looks' seconds ended last
+	followers    map[*follower]struct{}
+	watchers     map[*Tally]struct{}
+}
+
+// look is what the Monitor remembers of one listener.
+type look struct {
+	drops    uint64 // since the start
+	last     uint32 // the kernel's counter
+	seen     bool
+	accepted uint64 // by all generations that ever reported
+	arrivals Rate
+	growth   Growth
+	waiting  Waiting
+	waitedAt time.Duration
+	history  history
+	seconds  seconds
+}
+
+// NewMonitor starts to look. It borrows the descriptors until Close. Listeners
+// whose queues cannot be seen are left out, which Trouble is told.
+func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
+	cfg = cfg.withDefaults()
+	sampler, err := cfg.visible()
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch the accept queues: %w", err)
+	}
+	n := len(cfg.Listeners)
+	names, limits := make([]string, n), make([]Limits, n)
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		l.Limits = l.Limits.WithDefaults()
+		names[i], limits[i] = l.Name, l.Limits
+	}
+	m := &Monitor{
+		cfg: cfg, started: time.Now(), sampler: sampler, wake: make(chan struct{}, 1),
+		samples: make([]Sample, n), waiting: make([]Waiting, n), want: make([]bool, n),
+		observations: make([]Observation, n), looks: make([]look, n),
+		recent:      NewRecent(names, limits, recentMemory),
+		generations: map[int]*tallies{},
+		followers:   map[*follower]struct{}{}, watchers: map[*Tally]struct{}{},
+	}
+	for i := range m.looks {
+		m.looks[i].history = newHistory(n)
+		m.observations[i].Listening = true // until it was looked at
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	m.observe(m.now())
+	m.running.Go(func() { m.run(ctx) })
+	return m, nil
+}
+
+// visible returns a Sampler of the listeners whose queues can be seen, and
+// leaves only these in c.
+func (c *MonitorConfig) visible() (*Sampler, error) {
+	all := c.Listeners
+	sampler, err := samplerOf(all)
+	if err != nil {
+		return nil, err
+	}
+	_ = sampler.Sample(make([]Sample, len(all))) // its errors are asked for one by one
+	c.Listeners = nil
+	for i, l := range all {
+		if err := sampler.Err(i); errors.Is(err, ErrUnseen) {
+			c.Trouble(fmt.Errorf("cannot watch the accept queue of listener %s: %w", l.Name, err))
+			continue
+		}
+		c.Listeners = append(c.Listeners, l)
+	}
+	if len(c.Listeners) == len(all) {
+		return sampler, nil
+	}
+	if err := sampler.Close(); err != nil {
+		return nil, err
+	}
+	return samplerOf(c.Listeners)
+}
+
+func samplerOf(all []Listener) (*Sampler, error) {
+	fds := make([]int, len(all))
+	for i, l := range all {
+		fds[i] = l.FD
+	}
+	return NewSampler(fds)
+}
+
+// Close ends the Monitor; when it returns, the descriptors are not used any
+// more. Whoever follows gets ErrClosed. It may be called more than once.
+func (m *Monitor) Close() error {
+	m.cancel()
+	m.running.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	for f := range m.followers {
+		f.end(ErrClosed)
+	}
+	clear(m.followers)
+	return m.sampler.Close()
+}
+
+// Now is the present moment in the terms of Observation.At.
+func (m *Monitor) Now() time.Duration { return m.now() }
+
+func (m *Monitor) now() time.Duration { return time.Since(m.started) }
+
+func (m *Monitor) run(ctx context.Context) {
+	timer := time.NewTimer(m.cfg.Idle)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-m.wake:
+		}
+		timer.Reset(m.observe(m.now()))
+	}
+}
+
+// observe looks once and returns when to look again.
+func (m *Monitor) observe(at time.Duration) time.Duration {
+	err := m.sampler.Sample(m.samples)
+	for i := range m.samples {
+		if m.sampler.Err(i) != nil { // it means nothing: the last one has to do
+			m.samples[i] = m.observations[i].Sample
+		}
+	}
+	cost := m.now() - at
+	wanted := false
+	for i, s := range m.samples {
+		m.want[i] = s.Depth > 0
+		wanted = wanted || m.want[i]
+		m.waiting[i] = Waiting{}
+	}
+	if wanted && at >= m.waitingNext {
+		spent, failed := m.sampler.Waiting(m.waiting, m.want)
+		err = errors.Join(err, failed)
+		m.waitingNext = m.now() + time.Duration(float64(spent)/m.cfg.WaitingShare)
+	}
+	m.report(err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.take(at)
+	m.show()
+	return max(m.pause(), time.Duration(float64(cost)/m.cfg.SampleShare))
+}
+
+// report tells of looks that fail, once until they succeed again.
+func (m *Monitor) report(err error) {
+	for i, s := range m.samples {
+		if err == nil && !s.Listening {
+			err = fmt.Errorf("listener %s does not listen any more", m.cfg.Listeners[i].Name)
+		}
+	}
+	if err != nil && !m.failing {
+		m.cfg.Trouble(err)
+	}
+	m.failing = err != nil
+}
+
+// take turns the samples into observations.
+func (m *Monitor) take(at time.Duration) {
+	estimate := at-m.counted >= countGap && len(m.generations) > 0
+	if estimate {
+		m.counted = at
+	}
+	for i := range m.samples {
+		l, s := &m.looks[i], m.samples[i]
+		if l.seen {
+			l.drops += uint64(s.Drops - l.last)
+		}
+		l.last, l.seen = s.Drops, true
+		if estimate {
+			l.arrivals.Observe(at, l.accepted+uint64(s.Depth))
+		}
+		o := Observation{At: at, Sample: s, Arrivals: l.arrivals.PerSecond(), HeadKnown: s.Depth == 0}
+		if w := m.waiting[i]; w.Known {
+			l.waiting, l.waitedAt = w, at
+			o.Head, o.HeadKnown = w.Oldest, true
+		} else if s.Depth == 0 {
+			l.waiting, l.waitedAt = Waiting{Known: l.waiting.Known}, at
+		}
+		l.growth.Observe(at, s.Depth)
+		l.history.add(o, l.drops)
+		m.observations[i] = o
+	}
+	m.recent.Observe(m.observations)
+	for t := range m.watchers {
+		t.observe(m)
+	}
+	if at-m.second >= time.Second {
+		m.second = at
+		m.endSecond(at)
+	}
+}
+
+// pause is how long the next look may wait.
+func (m *Monitor) pause() time.Duration {
+	wanted := m.cfg.Idle
+	for f := range m.followers {
+		wanted = min(wanted, f.every)
+	}
+	if wanted >= m.cfg.Idle {
+		return wanted
+	}
+	for _, o := range m.observations {
+		wanted = min(wanted, m.patience(o))
+	}
+	return max(wanted, m.cfg.Quickest)
+}
+
+// patience is how long a queue may be left alone: a tenth of the time in which
+// it could fill, and no time at all if that is not known of one that is filling.
+func (m *Monitor) patience(o Observation) time.Duration {
+	if headroom, ok := o.Headroom(); ok {
+		return headroom / 10
+	}
+	if o.Depth > o.Limit/8 {
+		return m.cfg.Quickest
+	}
+	return m.cfg.Idle
+}

@@ -1,0 +1,98 @@
+package health
+
+import "time"
+
+// A Tally keeps the extremes of all queues from its beginning on, or since they
+// were taken last. Its methods may be called concurrently, also after the
+// Monitor was closed.
+type Tally struct {
+	monitor *Monitor
+	began   time.Duration
+	base    []uint64 // the drops at the beginning
+	all     []Tallied
+	drops   []uint64 // when they were taken last
+}
+
+// Tallied are the extremes of one queue.
+type Tallied struct {
+	Name            string
+	Limit, MaxDepth uint32
+	// MaxHead is the greatest age of a waiting connection that was seen; only
+	// if HeadKnown.
+	MaxHead   time.Duration
+	HeadKnown bool
+	// Drops is by how much the drop counter moved: packets, not connections.
+	Drops uint64
+}
+
+// Sampled is one of the latest looks at a queue.
+type Sampled struct {
+	// At counts from the beginning of the Tally.
+	At        time.Duration
+	Depth     uint32
+	Head      time.Duration
+	HeadKnown bool
+	// Drops counts from the beginning of the Tally.
+	Drops uint64
+}
+
+// Tally begins one. It costs something with every look, until End.
+func (m *Monitor) Tally() *Tally {
+	t := &Tally{monitor: m}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.began = m.now()
+	t.reset()
+	t.base = t.drops
+	m.watchers[t] = struct{}{}
+	return t
+}
+
+// reset begins anew with the latest observations.
+func (t *Tally) reset() {
+	m := t.monitor
+	t.all, t.drops = make([]Tallied, len(m.looks)), make([]uint64, len(m.looks))
+	for i := range m.looks {
+		t.all[i].Name = m.cfg.Listeners[i].Name
+		t.drops[i] = m.looks[i].drops
+	}
+	t.observe(m)
+}
+
+func (t *Tally) observe(m *Monitor) {
+	for i, o := range m.observations {
+		a := &t.all[i]
+		a.Limit = o.Limit
+		a.MaxDepth = max(a.MaxDepth, o.Depth)
+		if o.HeadKnown {
+			a.HeadKnown = true
+			a.MaxHead = max(a.MaxHead, o.Head)
+		}
+		a.Drops = m.looks[i].drops - t.drops[i]
+	}
+}
+
+// Take returns the extremes, in the order of the listeners, and begins anew.
+func (t *Tally) Take() []Tallied {
+	t.monitor.mu.Lock()
+	defer t.monitor.mu.Unlock()
+	taken := t.all
+	t.reset()
+	return taken
+}
+
+// Samples returns the looks at one listener since the beginning, but not those
+// that are older than last, and of very many every so-manieth.
+func (t *Tally) Samples(listener int, last time.Duration) []Sampled {
+	m := t.monitor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.looks[listener].history.since(max(t.began, m.now()-last), t.began, t.base[listener])
+}
+
+// End ends the Tally.
+func (t *Tally) End() {
+	t.monitor.mu.Lock()
+	defer t.monitor.mu.Unlock()
+	delete(t.monitor.watchers, t)
+}
