@@ -29,6 +29,8 @@ SO_COOKIE = 57
 STREAMS = ("tcp", "tcp4", "tcp6", "unix")
 DURATIONS = 24  # elements of the histogram: the last counts 2^22 ms and longer
 ORDER_GRACE = 0.5  # seconds
+STATS_AT_LEAST = 1  # seconds after which a listener is reported though nothing happened
+PACKETS = 100  # of statistics in a second at most; the supervisor takes many more for a flood
 ACCEPTS = 64  # connections taken in one go, before the others have their turn
 
 
@@ -113,7 +115,13 @@ class Listener:
         self.name = name
         self.sock = sock
         self.accepted = 0
+        self.open = set()  # of Connection
         self.durations = [0] * DURATIONS
+        self.told = None  # the counts that were sent last
+        self.told_at = 0
+
+    def counts(self):
+        return self.accepted, len(self.open)
 
     def cookie(self):
         raw = self.sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
@@ -248,6 +256,7 @@ class Server:
             listener.accepted += 1
             connection = Connection(sock, listener)
             self.connections.add(connection)
+            listener.open.add(connection)
             self.selector.register(sock, selectors.EVENT_READ, lambda events, c=connection: self.serve(c, events))
         return ACCEPTS
 
@@ -278,6 +287,7 @@ class Server:
         self.selector.unregister(connection.sock)
         connection.sock.close()
         self.connections.remove(connection)
+        connection.listener.open.remove(connection)
         bucket = connection.age_ms().bit_length()
         connection.listener.durations[min(bucket, DURATIONS - 1)] += 1
 
@@ -329,21 +339,30 @@ class Server:
     def accepted(self):
         return sum(listener.accepted for listener in self.listeners)
 
-    def send_stats(self):
+    def send_stats(self, final=True):
+        """Sends all figures, or those that changed or were left out for long.
+
+        They have no answered, for an echo has no requests, and no sojourn, which
+        may be left out.
+        """
         if not self.channel or not self.stats_every:
             return
-        self.next_stats = time.monotonic() + self.stats_every
-        for start in range(0, len(self.listeners), 100):  # a packet has its limit
-            part = self.listeners[start : start + 100]
-            self.channel.send("stats", listeners=[self.stats_of(listener) for listener in part])
+        now = time.monotonic()
+        # The next look would come too late for those told before this moment.
+        overdue = now + self.stats_every - STATS_AT_LEAST
+        news = [l for l in self.listeners if final or l.counts() != l.told or l.told_at < overdue]
+        for start in range(0, len(news), 100):  # a packet has its limit
+            self.channel.send("stats", listeners=[self.stats_of(l) for l in news[start : start + 100]])
+        for listener in news:
+            listener.told, listener.told_at = listener.counts(), now
+        self.next_stats = now + max(self.stats_every, len(news) / 100 / PACKETS)
 
     def stats_of(self, listener):
-        ages = [c.age_ms() for c in self.connections if c.listener is listener]
         return {
             "name": listener.name,
             "accepted": listener.accepted,
-            "active": len(ages),
-            "oldest_ms": max(ages, default=0),
+            "active": len(listener.open),
+            "oldest_ms": max((c.age_ms() for c in listener.open), default=0),
             "durations": listener.durations,
         }
 
@@ -397,7 +416,7 @@ class Server:
                 if key.fileobj.fileno() >= 0:  # not closed by an earlier one
                     key.data(events)
             if time.monotonic() >= self.next_stats:
-                self.send_stats()
+                self.send_stats(final=False)
             if self.drains is None and self.order_by is not None and time.monotonic() >= self.order_by:
                 self.drain([], 30, final=False)
 

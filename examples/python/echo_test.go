@@ -75,6 +75,34 @@ func TestEchoPausesResumesAndDrains(t *testing.T) {
 	checkListener(t, l)
 }
 
+// What has changed is told at the interval, the rest once a second.
+func TestEchoSendsStatisticsThatChange(t *testing.T) {
+	t.Parallel()
+	busy, idle := listen(t, "busy"), listen(t, "idle")
+	g, _ := start(t, "echo.py", busy, idle)
+	g.statsUntil("both are told of", func() bool { return len(g.stats) == 2 })
+	begin := time.Now()
+	messages := g.statsUntil("the idle ones were told of again", func() bool {
+		return g.told["busy"] >= 2 && g.told["idle"] >= 2
+	})
+	if took := time.Since(begin); took < 500*time.Millisecond || took > 3*time.Second || messages > 2 {
+		t.Errorf("%d messages in %v", messages, took)
+	}
+	c := dial(t, busy)
+	echo(t, c, "hello")
+	g.statsUntil("the connection is told of", func() bool { return g.stats["busy"].Active == 1 })
+	c.Close()
+	g.statsUntil("its end is told of", func() bool { return g.stats["busy"].Active == 0 })
+	if s := g.stats["busy"]; s.Accepted != 1 || s.Sojourn != nil || total(s.Durations) != 1 {
+		t.Errorf("got %+v", s)
+	}
+	g.send(fdpass.Drain{ID: 1})
+	g.expect(fdpass.Drained{ID: 1, Accepted: 1})
+	if err := g.wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func total(counts []uint64) (n uint64) {
 	for _, c := range counts {
 		n += c

@@ -29,6 +29,7 @@ type generation struct {
 	err   bytes.Buffer
 	ended bool
 	stats map[string]fdpass.ListenerStats
+	told  map[string]int // how often there were statistics of a listener
 }
 
 // start runs a Python program as generation and hands it the listeners.
@@ -55,7 +56,7 @@ func launch(t *testing.T, program string) *generation {
 		t.Fatal(err)
 	}
 	defer theirs.Close()
-	g := &generation{t: t, conn: conn, stats: make(map[string]fdpass.ListenerStats)}
+	g := &generation{t: t, conn: conn, stats: make(map[string]fdpass.ListenerStats), told: make(map[string]int)}
 	t.Cleanup(func() { conn.Close() })
 	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
@@ -110,10 +111,30 @@ func (g *generation) receive() fdpass.Message {
 		if !ok {
 			return m
 		}
-		for _, l := range s.Listeners {
-			g.stats[l.Name] = l
-		}
+		g.keep(s)
 	}
+}
+
+func (g *generation) keep(s fdpass.Stats) {
+	for _, l := range s.Listeners {
+		g.stats[l.Name] = l
+		g.told[l.Name]++
+	}
+}
+
+// statsUntil receives statistics, and nothing else, until done, and returns how
+// many messages those were.
+func (g *generation) statsUntil(what string, done func() bool) (messages int) {
+	g.t.Helper()
+	for ; !done(); messages++ {
+		m, _, err := g.conn.Receive()
+		s, ok := m.(fdpass.Stats)
+		if err != nil || !ok {
+			g.t.Fatalf("%#v, %v before %s\n%s", m, err, what, g.err.String())
+		}
+		g.keep(s)
+	}
+	return messages
 }
 
 func (g *generation) expect(want fdpass.Message) {
