@@ -105,7 +105,8 @@ type Baseline struct {
 	Depth uint32
 	// Head is the least age of the oldest connection that was seen.
 	Head time.Duration
-	// Dropping: its drop counter moved.
+	// Dropping: its drop counter moved within the last seconds, as far back as
+	// admission looks.
 	Dropping bool
 }
 
@@ -148,21 +149,29 @@ const (
 type Finding struct {
 	Reason Reason
 	// Listener is the name of the listener it is about; "" if it is about all.
+	// With ReasonSettled it is the one that had the least room.
 	Listener string
-	// Observation is the last one that led to it.
+	// Observation is the last one that led to it, and Ago how long before the
+	// decision that was.
 	Observation Observation
-	Limits      Limits
+	Ago         time.Duration
+	// Limits are those it was judged by; Target is raised where more is
+	// tolerated.
+	Limits Limits
 	// Since is when (as Observation.At) the queue began to stand, or when the
 	// last drop was seen.
 	Since time.Duration
 	// Dropped is by how much the drop counter moved.
 	Dropped uint32
-	// FullIn is when the queue would be full, growing as it does.
+	// FullIn is when the queue would be full, growing as it does by Growth
+	// connections a second; 0 if it is full.
 	FullIn time.Duration
+	Growth float64
 	// Baseline is the depth that is held against Observation.Depth.
 	Baseline uint32
 	// Accepted and Finished are the candidate's, for ReasonNoProgress, in the
-	// time For.
+	// time For. With ReasonSettled and ReasonUnseen, For is how long all has
+	// been well; Window is what is wanted.
 	Accepted, Finished uint64
-	For                time.Duration
+	For, Window        time.Duration
 }
