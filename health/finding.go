@@ -48,12 +48,7 @@ func (f Finding) about() string {
 	case ReasonDrops:
 		return fmt.Sprintf("the kernel dropped %s of connecting clients %s (%s)", plural(uint64(f.Dropped), "packet"), ago(f.Ago), f.fill())
 	case ReasonStanding:
-		oldest := ""
-		if o.HeadKnown {
-			oldest = fmt.Sprintf("oldest %v, ", rounded(o.Head))
-		}
-		return fmt.Sprintf("its queue stands: connections have waited more than %v for %v on end (%s%s)",
-			rounded(f.Limits.Target), rounded(o.At-f.Since), oldest, f.fill())
+		return f.stands()
 	case ReasonFilling:
 		if o.Full() {
 			return fmt.Sprintf("its queue is full (%s): the next connection is dropped", f.fill())
@@ -67,6 +62,19 @@ func (f Finding) about() string {
 		return "it does not listen any more: a process that holds it called shutdown(2)"
 	}
 	return string(f.Reason)
+}
+
+// stands tells of a queue that stands, or of one that begins to.
+func (f Finding) stands() string {
+	o, figures := f.Observation, f.fill()
+	if o.HeadKnown && o.Depth > 0 {
+		figures = fmt.Sprintf("oldest %v, %s", rounded(o.Head), figures)
+	}
+	if o.At-f.Since < f.Limits.Interval {
+		return fmt.Sprintf("connections wait for more than %v (%s)", rounded(f.Limits.Target), figures)
+	}
+	return fmt.Sprintf("its queue stands: connections have waited more than %v for %v on end (%s)",
+		rounded(f.Limits.Target), rounded(o.At-f.Since), figures)
 }
 
 // tooShort says that the queue has too little room, and if a longer one would

@@ -11,7 +11,10 @@ const (
 	growthLeast  = 5
 	// growthSteps is how often the depth must have risen, and no step may be
 	// more than two thirds of the whole. One burst is one step, or two.
-	growthSteps   = 3
+	growthSteps = 3
+	// growthTime is how long it must have taken at the least since the queue
+	// was as good as empty, a 16th as deep as it is. A burst takes less.
+	growthTime    = 5 * time.Millisecond
 	growthDefault = 50 * time.Millisecond
 )
 
@@ -92,10 +95,25 @@ func (g *Growth) rise() int {
 		}
 	}
 	total := now.depth - g.back(n-1).depth
-	if steps < growthSteps || uint64(widest)*3 > uint64(total)*2 {
+	if steps < growthSteps || uint64(widest)*3 > uint64(total)*2 || g.sudden() {
 		return 0
 	}
 	return n
+}
+
+// sudden reports whether the queue was as good as empty a moment ago.
+func (g *Growth) sudden() bool {
+	now := g.back(0)
+	for i := 1; i < g.count; i++ {
+		p := g.back(i)
+		if now.at-p.at >= growthTime {
+			return false
+		}
+		if p.depth <= now.depth/16 {
+			return true
+		}
+	}
+	return false
 }
 
 // slope is that of the line through the last n points with the least squares,

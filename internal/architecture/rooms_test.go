@@ -32,6 +32,22 @@ const (
 // context, no logger, no I/O.
 var pure = []string{"errors", "fmt", "slices", "time"}
 
+// judging are the files of health that decide by what was observed. They know
+// as little, and some mathematics.
+var judging = allOf(
+	[]string{"bake.go", "bar.go", "drops.go", "finding.go", "gate.go", "growth.go", "pacer.go", "progress.go", "quantile.go", "queue.go", "rate.go", "recent.go", "standing.go"},
+	append([]string{"cmp", "math", "strings"}, pure...),
+)
+
+// allOf lists the imports of several files that may import the same.
+func allOf(files, imports []string) map[string][]string {
+	all := map[string][]string{}
+	for _, f := range files {
+		all[f] = imports
+	}
+	return all
+}
+
 // rooms are all packages of this module. docs/design.md draws the arrows.
 var rooms = []room{
 	{
@@ -41,7 +57,7 @@ var rooms = []room{
 		files: map[string][]string{"machine.go": pure, "slots.go": pure},
 	},
 	{path: "fdpass", others: []string{sys}},
-	{path: "health", others: []string{sys}},
+	{path: "health", others: []string{sys}, files: judging},
 	{path: "service", ours: []string{"fdpass", "internal/listen"}, others: []string{sys}},
 	{path: "internal/listen", others: []string{sys}},
 	{path: "internal/load", others: []string{sys, histogram}},
