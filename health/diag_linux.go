@@ -10,13 +10,14 @@ import (
 )
 
 const (
-	// sockDiagByFamily and tcpdiagGetsock are the two requests of sock_diag(7).
-	// The older one, of which ss(8) still makes use, shows IPv4 and IPv6 in one
-	// walk through the kernel's tables.
+	// sockDiagByFamily is the request of sock_diag(7). tcpdiagGetsock is its
+	// elder, which ss(8) still makes use of, because it shows IPv4 and IPv6 in
+	// one walk through the kernel's tables.
 	sockDiagByFamily = 20
 	tcpdiagGetsock   = 18
 
-	// diagBuffer is as much as the kernel puts into one part of an answer.
+	// diagBuffer is as much as the kernel puts into one part of an answer. To
+	// ask for the size of each part first takes twice as long.
 	diagBuffer = 32 << 10
 	// diagPatience bounds one question. The kernel answers as it is asked; this
 	// is for the day when it does not.

@@ -19,8 +19,8 @@ const (
 	// since the connection was made.
 	tcpiLastDataSent = 44
 
-	// tcpListen is TCP_LISTEN, which Unix sockets use too.
-	tcpListen = 10
+	// States as in include/net/tcp_states.h. Unix sockets use them too.
+	tcpClose, tcpListen = 7, 10
 
 	// memInfoSize is that of the array that SO_MEMINFO gives, skMeminfoDrops the
 	// offset of SK_MEMINFO_DROPS in it (include/uapi/linux/sock_diag.h).

@@ -10,10 +10,9 @@ import (
 
 // The layouts are those of include/uapi/linux/inet_diag.h.
 const (
-	sockidSize     = 48 // struct inet_diag_sockid
-	inetRequest    = 8 + sockidSize
-	inetRequestOld = 4 + sockidSize + 8
-	inetMessage    = 4 + sockidSize + 20
+	sockidSize  = 48                  // struct inet_diag_sockid
+	inetRequest = 4 + sockidSize + 8  // struct inet_diag_req
+	inetMessage = 4 + sockidSize + 20 // struct inet_diag_msg
 
 	reqBytecode = 1 // INET_DIAG_REQ_BYTECODE
 
@@ -54,9 +53,7 @@ func (p place) covering() [4]place {
 // An inetRow is what an answer tells of one TCP socket.
 type inetRow struct {
 	place
-	state uint8
-	// id is the socket's identity as the kernel wrote it, to ask for it again.
-	id             [sockidSize]byte
+	state          uint8
 	rqueue, wqueue uint32 // of a listener: depth and limit
 	uid, inode     uint32 // the inode is 0 while nobody has accepted it
 	// lastDataSent is in milliseconds; only if hasInfo.
@@ -68,12 +65,12 @@ type inetRow struct {
 
 var errShortRow = errors.New("a message about a socket is too short")
 
-// parseInetRow reads a struct inet_diag_msg and its attributes.
-func parseInetRow(b []byte) (inetRow, error) {
+// parse reads a struct inet_diag_msg and its attributes.
+func (r *inetRow) parse(b []byte) error {
 	if len(b) < inetMessage {
-		return inetRow{}, errShortRow
+		return errShortRow
 	}
-	r := inetRow{
+	*r = inetRow{
 		place: place{
 			family: b[0],
 			port:   binary.BigEndian.Uint16(b[4:]),
@@ -81,7 +78,6 @@ func parseInetRow(b []byte) (inetRow, error) {
 			device: binary.NativeEndian.Uint32(b[40:]),
 		},
 		state:  b[1],
-		id:     [sockidSize]byte(b[4 : 4+sockidSize]),
 		rqueue: binary.NativeEndian.Uint32(b[56:]),
 		wqueue: binary.NativeEndian.Uint32(b[60:]),
 		uid:    binary.NativeEndian.Uint32(b[64:]),
@@ -93,7 +89,7 @@ func parseInetRow(b []byte) (inetRow, error) {
 	for kind, value := range attributes(b[inetMessage:]) {
 		r.take(kind, value)
 	}
-	return r, nil
+	return nil
 }
 
 func (r *inetRow) take(kind uint16, value []byte) {
@@ -108,46 +104,38 @@ func (r *inetRow) take(kind uint16, value []byte) {
 	}
 }
 
-// dumpRequest asks for all TCP sockets of a family that are in one of states
-// and that filter, a bytecode, lets through. Of any family if it is
-// AF_UNSPEC.
-func dumpRequest(family uint8, states uint32, want uint8, filter []byte) netlink.Message {
-	m := netlink.Message{Header: netlink.Header{Flags: netlink.Request | netlink.Dump}}
-	if family == unix.AF_UNSPEC {
-		m.Header.Type = tcpdiagGetsock
-		m.Data = make([]byte, inetRequestOld, inetRequestOld+4+len(filter))
-		m.Data[3] = want
-		binary.NativeEndian.PutUint32(m.Data[4+sockidSize:], states)
-	} else {
-		m.Header.Type = sockDiagByFamily
-		m.Data = make([]byte, inetRequest, inetRequest+4+len(filter))
-		m.Data[0], m.Data[1], m.Data[2] = family, unix.IPPROTO_TCP, want
-		binary.NativeEndian.PutUint32(m.Data[4:], states)
-	}
+// inetDump asks for all TCP sockets, IPv4 and IPv6, that are in one of states
+// and that filter, see portFilter, lets through.
+func inetDump(states uint32, want uint8, filter []byte) netlink.Message {
+	data := make([]byte, inetRequest, inetRequest+4+len(filter))
+	data[3] = want
+	binary.NativeEndian.PutUint32(data[4+sockidSize:], states)
 	if len(filter) > 0 {
-		m.Data = binary.NativeEndian.AppendUint16(m.Data, uint16(4+len(filter)))
-		m.Data = binary.NativeEndian.AppendUint16(m.Data, reqBytecode)
-		m.Data = append(m.Data, filter...)
+		data = binary.NativeEndian.AppendUint16(data, uint16(4+len(filter)))
+		data = binary.NativeEndian.AppendUint16(data, reqBytecode)
+		data = append(data, filter...)
 	}
-	return m
+	return netlink.Message{Header: netlink.Header{Type: tcpdiagGetsock, Flags: netlink.Request | netlink.Dump}, Data: data}
 }
 
-// exactRequest asks for the one socket that r told of.
-func exactRequest(r *inetRow, want uint8) netlink.Message {
-	data := make([]byte, inetRequest)
-	data[0], data[1], data[2] = r.family, unix.IPPROTO_TCP, want
-	binary.NativeEndian.PutUint32(data[4:], ^uint32(0))
-	copy(data[8:], r.id[:])
-	return netlink.Message{Header: netlink.Header{Type: sockDiagByFamily, Flags: netlink.Request}, Data: data}
+// isAccepted reports whether b is about a connection that nobody waits for any
+// more. These are most of a long answer, and nothing else of them matters.
+func isAccepted(b []byte) bool {
+	return len(b) >= inetMessage && b[1] != tcpListen && binary.NativeEndian.Uint32(b[68:]) != 0
 }
 
-// rows asks and gives each socket of the answer to row.
+// rows asks, and gives each listener and each connection that waits to row,
+// which must not keep it.
 func (d *diag) rows(question netlink.Message, row func(*inetRow)) error {
+	var r inetRow
 	return d.ask(question, func(data []byte) error {
-		r, err := parseInetRow(data)
-		if err == nil {
-			row(&r)
+		if isAccepted(data) {
+			return nil
 		}
-		return err
+		if err := r.parse(data); err != nil {
+			return err
+		}
+		row(&r)
+		return nil
 	})
 }

@@ -52,7 +52,7 @@ func (d *diag) tcpListeners() ([]NamespaceListener, error) {
 	var places []place
 	group := map[place]int{}
 	var ports []uint16
-	err := d.rows(dumpRequest(unix.AF_UNSPEC, stateListen, wantSkmeminfo, nil), func(r *inetRow) {
+	err := d.rows(inetDump(stateListen, wantSkmeminfo, nil), func(r *inetRow) {
 		all, places = append(all, r.listener()), append(places, r.place)
 		group[r.place]++
 		if r.rqueue > 0 {
@@ -64,7 +64,7 @@ func (d *diag) tcpListeners() ([]NamespaceListener, error) {
 	}
 	var inside queues
 	if len(ports) > 0 {
-		if err := inside.look(d, unix.AF_UNSPEC, ports); err != nil {
+		if err := inside.look(d, ports); err != nil {
 			return nil, err
 		}
 	}

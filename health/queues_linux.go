@@ -1,12 +1,6 @@
 package health
 
-import (
-	"errors"
-	"slices"
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // queues are the connections that wait at some ports, by the place of the
 // listener that got them. The zero value is ready for use, again and again.
@@ -22,33 +16,21 @@ type queues struct {
 	waiting []Waiting
 	// listeners says at which place the listener with an inode is.
 	listeners map[uint32]place
-	queued    []inetRow
-	accepted  int // connections that nobody waits for any more
-
-	pass func() bool
 }
 
-// look asks for everything at these ports.
-func (q *queues) look(d *diag, family uint8, ports []uint16) error {
+// look asks for everything at these ports, listeners first, as the kernel
+// tells of them.
+//
+// It is one question for all. To list the connections without their TCP_INFO
+// first and then ask for those that wait, one by one, was measured (Linux 6.18,
+// times on a busy machine): 12 instead of 16 ms with 8,000 accepted and 50
+// waiting, but 21 instead of 18 ms with 500 waiting, and 1.05 instead of
+// 0.42 ms with 50 waiting and no others. What takes time is to be told of a
+// connection at all, and the kernel has no filter for those without an inode.
+func (q *queues) look(d *diag, ports []uint16) error {
 	q.reset()
 	const states = stateListen | stateEstablished | stateCloseWait
-	want := uint8(wantInfo)
-	twice := q.pass != nil && q.pass()
-	if twice {
-		want = 0
-	}
-	if err := d.rows(dumpRequest(family, states, want, portFilter(ports)), q.take); err != nil {
-		return err
-	}
-	if twice {
-		if err := q.askAges(d); err != nil {
-			return err
-		}
-	}
-	for i := range q.queued {
-		q.count(&q.queued[i])
-	}
-	return nil
+	return d.rows(inetDump(states, wantInfo, portFilter(ports)), q.take)
 }
 
 func (q *queues) reset() {
@@ -57,40 +39,19 @@ func (q *queues) reset() {
 	}
 	clear(q.at)
 	clear(q.listeners)
-	q.waiting, q.queued, q.accepted = q.waiting[:0], q.queued[:0], 0
+	q.waiting = q.waiting[:0]
 }
 
 func (q *queues) take(r *inetRow) {
-	switch {
-	case r.state == tcpListen:
-		q.listeners[r.inode] = r.place
-		if _, known := q.at[r.place]; !known {
-			q.at[r.place] = len(q.waiting)
-			q.waiting = append(q.waiting, Waiting{Known: true})
-		}
-	case r.inode == 0:
-		q.queued = append(q.queued, *r)
-	default:
-		q.accepted++
+	if r.state != tcpListen {
+		q.count(r)
+		return
 	}
-}
-
-// askAges asks for each connection that waited when all were listed. One that
-// has been accepted or has ended since is left out.
-func (q *queues) askAges(d *diag) error {
-	waiting := q.queued[:0]
-	for i := range q.queued {
-		err := d.rows(exactRequest(&q.queued[i], wantInfo), func(r *inetRow) {
-			if r.inode == 0 {
-				waiting = append(waiting, *r)
-			}
-		})
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return err
-		}
+	q.listeners[r.inode] = r.place
+	if _, known := q.at[r.place]; !known {
+		q.at[r.place] = len(q.waiting)
+		q.waiting = append(q.waiting, Waiting{Known: true})
 	}
-	q.queued = waiting
-	return nil
 }
 
 // count adds a connection to the queue of the most specific listener.
@@ -121,12 +82,4 @@ func (q *queues) of(inode uint32) Waiting {
 		return Waiting{}
 	}
 	return q.waiting[q.at[p]]
-}
-
-// families returns the one family of all of them, or AF_UNSPEC.
-func families(all []uint8) uint8 {
-	if len(all) == 0 || slices.ContainsFunc(all, func(f uint8) bool { return f != all[0] }) {
-		return unix.AF_UNSPEC
-	}
-	return all[0]
 }

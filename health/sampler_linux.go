@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Sampler looks at the accept queues of listeners whose descriptors it
@@ -104,17 +102,15 @@ func (s *Sampler) lookUpDrops() error {
 	var ports []uint16
 	for i := range s.sockets {
 		if sock := &s.sockets[i]; sock.kind == mptcpQueue && s.near(sock) {
-			port, err := sock.port()
-			if err != nil {
-				return err
+			if port, err := sock.port(); err == nil { // or sample finds out why not
+				ports = append(ports, port)
 			}
-			ports = append(ports, port)
 		}
 	}
 	if len(ports) == 0 {
 		return nil
 	}
-	question := dumpRequest(unix.AF_UNSPEC, stateListen, wantSkmeminfo, portFilter(ports))
+	question := inetDump(stateListen, wantSkmeminfo, portFilter(ports))
 	return s.diag.rows(question, func(r *inetRow) {
 		if slices.ContainsFunc(s.sockets, func(sock socket) bool { return sock.inode == r.inode }) {
 			s.drops[r.inode] = r.drops
@@ -145,6 +141,11 @@ func (s *Sampler) Waiting(into []Waiting, want []bool) (cost time.Duration, err 
 			len(s.sockets), len(into), len(want))
 	}
 	begun := time.Now()
+	err = s.lookInside(into, want)
+	return time.Since(begun), err
+}
+
+func (s *Sampler) lookInside(into []Waiting, want []bool) error {
 	var ports []uint16
 	for i := range s.sockets {
 		if !want[i] {
@@ -154,21 +155,21 @@ func (s *Sampler) Waiting(into []Waiting, want []bool) (cost time.Duration, err 
 		if sock := &s.sockets[i]; sock.kind != unixQueue && s.near(sock) {
 			port, err := sock.port()
 			if err != nil {
-				return time.Since(begun), err
+				return err
 			}
 			ports = append(ports, port)
 		}
 	}
 	if len(ports) == 0 {
-		return time.Since(begun), nil
+		return nil
 	}
-	if err := s.queues.look(s.diag, unix.AF_UNSPEC, ports); err != nil {
-		return time.Since(begun), err
+	if err := s.queues.look(s.diag, ports); err != nil {
+		return err
 	}
 	for i := range s.sockets {
 		if want[i] && s.sockets[i].kind != unixQueue {
 			into[i] = s.queues.of(s.sockets[i].inode)
 		}
 	}
-	return time.Since(begun), nil
+	return nil
 }

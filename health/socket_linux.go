@@ -35,6 +35,9 @@ type socket struct {
 // newSocket looks at the kind of socket that fd, which it borrows, is.
 func newSocket(fd int) (socket, error) {
 	kind, err := kindOf(fd)
+	if err == nil {
+		err = hasQueue(fd, kind)
+	}
 	if err != nil {
 		return socket{}, fmt.Errorf("cannot watch descriptor %d: %w", fd, err)
 	}
@@ -71,6 +74,24 @@ func kindOf(fd int) (queueKind, error) {
 		return mptcpQueue, nil
 	}
 	return 0, fmt.Errorf("a socket of domain %d, type %d and protocol %d has no accept queue", domain, typ, protocol)
+}
+
+// hasQueue refuses sockets that are the end of a connection. One on which
+// somebody called shutdown(2) is closed to TCP, and still listens to unix(7).
+func hasQueue(fd int, kind queueKind) error {
+	if kind == unixQueue {
+		listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		if err == nil && listens == 0 {
+			return errors.New("a Unix socket that does not listen has no accept queue")
+		}
+		return os.NewSyscallError("getsockopt", err)
+	}
+	var info [tcpInfoSize]byte
+	_, err := getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INFO, info[:])
+	if state := info[tcpiState]; err == nil && state != tcpListen && state != tcpClose {
+		return errors.New("a TCP connection has no accept queue")
+	}
+	return err
 }
 
 // netnsOf returns the cookie of a socket's network namespace; 0 if the kernel
