@@ -105,18 +105,26 @@ func serve(t testing.TB, f *fake) string {
 
 func serveAs(t testing.TB, f *fake, peerOf func(net.Conn) (rundir.Peer, error)) string {
 	t.Helper()
+	_, path := serveConfig(t, f, func(c *ServerConfig) { c.PeerOf = peerOf })
+	return path
+}
+
+// serveConfig is serve with more to say; it returns the server as well.
+func serveConfig(t testing.TB, f *fake, change func(*ServerConfig)) (*Server, string) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "control.sock")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(ServerConfig{
+	cfg := ServerConfig{
 		Supervisor: f,
 		Version:    Version{Service: "web", PID: 7, Version: "v1", Go: "go1", Platform: "linux/any", Protocol: 1},
 		Metrics:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a_metric 1\n") }),
 		Logger:     slog.New(slog.NewTextHandler(t.Output(), nil)),
-		PeerOf:     peerOf,
-	})
+	}
+	change(&cfg)
+	s := NewServer(cfg)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {
@@ -127,7 +135,7 @@ func serveAs(t testing.TB, f *fake, peerOf func(net.Conn) (rundir.Peer, error)) 
 			t.Error(err)
 		}
 	})
-	return path
+	return s, path
 }
 
 // ask sends one request over the socket and returns the answer with its body.

@@ -120,7 +120,9 @@ func (c *Client) WatchQueue(ctx context.Context, interval time.Duration, each fu
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
 		var s queue.Snapshot
-		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
+		if err := json.Unmarshal(lines.Bytes(), &s); err != nil && lines.Err() != nil {
+			break // it is the beginning of a line
+		} else if err != nil {
 			return fmt.Errorf("cannot understand the supervisor's answer to /v1/queue: %w", err)
 		}
 		if err := each(slices.Clone(lines.Bytes()), s); err != nil {

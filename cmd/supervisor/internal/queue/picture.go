@@ -60,7 +60,7 @@ func Lines(p Picture, look Look) []Line {
 	if foot := p.foot(); len(foot) > 0 {
 		lines = append(lines, Line{})
 		for _, text := range foot {
-			lines = append(lines, Line{text, Faint})
+			lines = append(lines, wrap(text, "", width, Faint)...)
 		}
 	}
 	for i := range lines {
@@ -82,10 +82,10 @@ func tableLines(t table, look Look, width int) []Line {
 		}
 		lines = append(lines, Line{t.text(r.cells, keep, widths), style})
 		for _, trouble := range r.trouble {
-			lines = append(lines, wrap("! "+trouble.Text, width, Alarm)...)
+			lines = append(lines, wrap("! "+trouble.Text, indent, width, Alarm)...)
 		}
 		for _, note := range r.notes {
-			lines = append(lines, wrap(note, width, Plain)...)
+			lines = append(lines, wrap(note, indent, width, Plain)...)
 		}
 		if line := historyLine(r.key, look, width); line != "" {
 			lines = append(lines, Line{line, style})
@@ -97,24 +97,27 @@ func tableLines(t table, look Look, width int) []Line {
 // indent is before what is said below a row.
 const indent = "  "
 
-// wrap breaks a text at spaces so that it fits below a row.
-func wrap(text string, width int, style Style) []Line {
+// wrap breaks a text at spaces so that it fits, if it can; all lines begin with
+// before, and all but the first are indented more.
+func wrap(text, before string, width int, style Style) []Line {
 	var lines []Line
-	line := indent
+	line := before + leading(text)
+	blank := true // nothing but its indentation is in the line
 	for word := range strings.FieldsSeq(text) {
-		if len(lines) > 0 && line == "" {
-			line = indent + indent
-		}
-		if strings.TrimSpace(line) != "" && len([]rune(line))+1+len([]rune(word)) > width {
+		if !blank && len([]rune(line))+1+len([]rune(word)) > width {
 			lines = append(lines, Line{line, style})
-			line = indent + indent
-		} else if strings.TrimSpace(line) != "" {
+			line, blank = before+leading(text)+indent, true
+		}
+		if !blank {
 			line += " "
 		}
-		line += word
+		line, blank = line+word, false
 	}
 	return append(lines, Line{line, style})
 }
+
+// leading are the spaces that a text begins with.
+func leading(text string) string { return text[:len(text)-len(strings.TrimLeft(text, " "))] }
 
 // historyLine is the line of a queue in which anything has waited.
 func historyLine(key string, look Look, width int) string {

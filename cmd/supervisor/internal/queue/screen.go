@@ -78,17 +78,17 @@ func (s *Screen) Show(p Picture, history *History, note string) {
 	if note != "" {
 		lines[1] = Line{clip(note, width), Alarm}
 	}
-	_, _ = io.WriteString(s.out, s.frame(cutLines(lines, height), height)) // a terminal that is gone ends us by SIGHUP
+	_, _ = io.WriteString(s.out, s.frame(cutLines(lines, width, height), height)) // a terminal that is gone ends us by SIGHUP
 }
 
 // cutLines makes lines fit a height and says how many do not.
-func cutLines(lines []Line, height int) []Line {
+func cutLines(lines []Line, width, height int) []Line {
 	if len(lines) <= height {
 		return lines
 	}
 	shown := max(height-1, 0)
-	more := Line{fmt.Sprintf("... %d lines more; make the window higher", len(lines)-shown), Faint}
-	return append(lines[:shown:shown], more)
+	more := fmt.Sprintf("... %d lines more; make the window higher", len(lines)-shown)
+	return append(lines[:shown:shown], Line{clip(more, width), Faint})
 }
 
 // frame draws lines from the top of the screen, and nothing below them.

@@ -36,7 +36,9 @@ type table struct {
 
 const (
 	gap = "  "
-	// leastLeft is how narrow a column aligned to the left may become.
+	// longLeft is how wide a column aligned to the left may be where there is
+	// not enough room for all of them, leastLeft how narrow it may become.
+	longLeft  = 24
 	leastLeft = 8
 )
 
@@ -52,33 +54,46 @@ func (t table) widths() []int {
 	return widths
 }
 
-// fit leaves out columns, and then narrows those that may be, until all is at
-// most width characters wide.
+// fit makes all at most width characters wide: it shortens long addresses
+// first, then leaves out columns, then shortens what is left.
 func (t table) fit(width int) (keep []int, widths []int) {
 	widths = t.widths()
 	for i := range t.columns {
 		keep = append(keep, i)
 	}
-	total := func() int {
-		sum := len(gap) * (len(keep) - 1)
-		for _, i := range keep {
-			sum += widths[i]
-		}
-		return sum
-	}
-	for total() > width {
+	t.narrow(keep, widths, width, longLeft)
+	for t.over(keep, widths, width) > 0 {
 		worst := slices.MaxFunc(keep, func(a, b int) int { return t.columns[a].rank - t.columns[b].rank })
 		if t.columns[worst].rank == 0 {
 			break
 		}
 		keep = slices.DeleteFunc(keep, func(i int) bool { return i == worst })
 	}
-	for _, i := range keep {
-		if over := total() - width; over > 0 && t.columns[i].left {
-			widths[i] = max(widths[i]-over, min(widths[i], leastLeft))
+	t.narrow(keep, widths, width, leastLeft)
+	for _, i := range keep { // room that a column left behind
+		if room := -t.over(keep, widths, width); room > 0 {
+			widths[i] = min(widths[i]+room, t.widths()[i])
 		}
 	}
 	return keep, widths
+}
+
+// over is by how much the columns are too wide.
+func (t table) over(keep, widths []int, width int) int {
+	sum := len(gap)*(len(keep)-1) - width
+	for _, i := range keep {
+		sum += widths[i]
+	}
+	return sum
+}
+
+// narrow takes from the columns aligned to the left, down to least.
+func (t table) narrow(keep, widths []int, width, least int) {
+	for _, i := range keep {
+		if over := t.over(keep, widths, width); over > 0 && t.columns[i].left {
+			widths[i] = max(widths[i]-over, min(widths[i], least))
+		}
+	}
 }
 
 // text writes the cells of one row.
