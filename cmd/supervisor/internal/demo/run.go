@@ -103,6 +103,11 @@ func (p *performance) perform(ctx context.Context) error {
 	return errors.Join(err, p.look(ctx))
 }
 
+// breather is the least time after a rollback until the next offer. What has
+// piled up meanwhile must be accepted first, and the supervisor must have seen
+// that it is: it lets nobody deploy while connections wait.
+const breather = 250 * time.Millisecond
+
 // upgradeAll offers the versions of the plan, each at its time or when the one
 // before has its verdict.
 func (p *performance) upgradeAll(ctx context.Context) error {
@@ -114,6 +119,11 @@ func (p *performance) upgradeAll(ctx context.Context) error {
 		}
 		if err := p.offer(ctx, o, len(offers)); err != nil {
 			return fmt.Errorf("cannot tell the verdict of upgrade %d to %v: %w", o.number, o, err)
+		}
+		if last := p.result.Upgrades[len(p.result.Upgrades)-1]; last.Verdict == upgrade.RolledBack {
+			if err := p.wait(ctx, time.Since(p.started)+breather); err != nil {
+				return err
+			}
 		}
 	}
 	p.screen.live(func() string { return p.progress("") })
