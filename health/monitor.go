@@ -64,11 +64,14 @@ func (c MonitorConfig) withDefaults() MonitorConfig {
 
 // A Monitor looks at accept queues again and again, in one goroutine, and
 // shows what it sees to whoever follows. It looks often only while somebody
-// does. All methods may be called concurrently.
+// does. The drops that it tells of were for want of room, or of memory: stray
+// packets, which the kernel counts as well, are taken out as far as possible. All methods may be called concurrently.
 type Monitor struct {
 	cfg     MonitorConfig
 	started time.Time
 	sampler *Sampler
+	strays  *strays
+	netstat *Netstat // nil if the namespace's counters cannot be had
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	wake    chan struct{} // of one element: somebody wants a look now
@@ -133,11 +136,32 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 		m.looks[i].history = newHistory(n)
 		m.observations[i].Listening = true // until it was looked at
 	}
+	m.sift()
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	m.observe(m.now())
 	m.running.Go(func() { m.run(ctx) })
 	return m, nil
+}
+
+// sift makes m.strays, so that only losses count as drops.
+func (m *Monitor) sift() {
+	near := make([]bool, len(m.sampler.sockets))
+	for i := range near {
+		near[i] = m.sampler.near(&m.sampler.sockets[i])
+	}
+	var err error
+	if m.netstat, err = OpenNetstat(); err != nil {
+		m.netstat = nil
+		m.cfg.Trouble(fmt.Errorf("cannot tell stray packets from drops: %w", err))
+	}
+	m.strays = newStrays(near, func() (uint64, bool) {
+		if m.netstat == nil {
+			return 0, false
+		}
+		counters, err := m.netstat.Read()
+		return counters.ListenDrops, err == nil
+	})
 }
 
 // visible returns a Sampler of the listeners whose queues can be seen, and
@@ -189,6 +213,9 @@ func (m *Monitor) Close() error {
 		f.end(ErrClosed)
 	}
 	clear(m.followers)
+	if m.netstat != nil {
+		return errors.Join(m.sampler.Close(), m.netstat.Close())
+	}
 	return m.sampler.Close()
 }
 
@@ -214,6 +241,7 @@ func (m *Monitor) run(ctx context.Context) {
 // observe looks once and returns when to look again.
 func (m *Monitor) observe(at time.Duration) time.Duration {
 	err := m.sampler.Sample(m.samples)
+	m.strays.sift(at, m.samples, m.sampler.Err)
 	for i := range m.samples {
 		if m.sampler.Err(i) != nil { // it means nothing: the last one has to do
 			m.samples[i] = m.observations[i].Sample
