@@ -61,7 +61,8 @@ func usualDecisions() []decision {
 
 // Decided counts a decision: step is admission, gate or bake, decision let or
 // refused, opened or shut, passed or tripped, reason a [health.Reason] or one of
-// those above. It does not block.
+// those above. It does not block. That a bake is passed is known from the report,
+// which counts it.
 func (m *Metrics) Decided(step, decision, reason string) {
 	switch health.Reason(reason) {
 	case health.ReasonSettled, health.ReasonDrops, health.ReasonStanding, health.ReasonFilling, health.ReasonDepth,

@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"example.com/supervisor/health"
@@ -132,6 +133,10 @@ func (m *Metrics) Reported(r upgrade.Report) {
 		m.startup.Observe(r.StartupSeconds)
 	}
 	m.cut.Add(float64(r.Cut))
+	baked := slices.ContainsFunc(r.Phases, func(p upgrade.PhaseTime) bool { return p.Phase == upgrade.PhaseBake })
+	if baked && r.Verdict == upgrade.Committed {
+		m.Decided("bake", "passed", string(health.ReasonSettled))
+	}
 }
 
 // Gatherer is where the metrics can be read, for tests.

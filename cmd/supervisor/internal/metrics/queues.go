@@ -32,7 +32,7 @@ func newQueueCollector(figures func() []health.Figures, counters func() (health.
 		oldest:   queue("supervisor_queue_oldest_seconds", "How long the oldest waiting connection has waited, in steps of a jiffy; absent where it was not seen."),
 		headroom: queue("supervisor_queue_headroom_seconds", "How long the queue would take to fill if nobody accepted; absent where the arrivals are not known or none come."),
 		arrivals: queue("supervisor_queue_arrivals_per_second", "New connections per second, smoothed; absent until known."),
-		drops:    queue("supervisor_queue_drops_total", "Packets that the listener discarded since the supervisor's start; a client that waits is counted again with each attempt."),
+		drops:    queue("supervisor_queue_drops_total", "Packets that the listener discarded for want of room since the supervisor's start; a client that waits is counted again with each attempt."),
 		sojourn: queue("supervisor_accept_sojourn_seconds",
 			"How long accepted connections had waited, as generations report it, in steps of a jiffy. The sum is estimated from the middles of the buckets.", "generation"),
 		overflows:   namespace("supervisor_namespace_listen_overflows_total", "Packets that found an accept queue full"),

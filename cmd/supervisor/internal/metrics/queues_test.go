@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/supervisor/health"
+	"example.com/supervisor/upgrade"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -81,7 +82,7 @@ supervisor_queue_arrivals_per_second{listener="http"} 2000
 # TYPE supervisor_queue_depth gauge
 supervisor_queue_depth{listener="admin"} 1
 supervisor_queue_depth{listener="http"} 97
-# HELP supervisor_queue_drops_total Packets that the listener discarded since the supervisor's start; a client that waits is counted again with each attempt.
+# HELP supervisor_queue_drops_total Packets that the listener discarded for want of room since the supervisor's start; a client that waits is counted again with each attempt.
 # TYPE supervisor_queue_drops_total counter
 supervisor_queue_drops_total{listener="admin"} 0
 supervisor_queue_drops_total{listener="http"} 7
@@ -124,12 +125,15 @@ func TestDecisions(t *testing.T) {
 		})
 	}
 	all.Wait()
+	for _, verdict := range []upgrade.Verdict{upgrade.Committed, upgrade.RolledBack} {
+		m.Reported(upgrade.Report{Kind: upgrade.KindUpgrade, Verdict: verdict, Phases: []upgrade.PhaseTime{{Phase: upgrade.PhaseGate}, {Phase: upgrade.PhaseBake}}})
+	}
 	compare(t, m, `
 # HELP supervisor_decisions_total What was decided at the steps of upgrades and rollbacks, and why; admission that let one pass for another reason than settled was overruled.
 # TYPE supervisor_decisions_total counter
 supervisor_decisions_total{decision="let",reason="settled",step="admission"} 4
 supervisor_decisions_total{decision="opened",reason="settled",step="gate"} 0
-supervisor_decisions_total{decision="passed",reason="settled",step="bake"} 0
+supervisor_decisions_total{decision="passed",reason="settled",step="bake"} 1
 supervisor_decisions_total{decision="refused",reason="drops",step="admission"} 0
 supervisor_decisions_total{decision="refused",reason="listeners",step="admission"} 0
 supervisor_decisions_total{decision="refused",reason="not-listening",step="admission"} 0
