@@ -81,6 +81,8 @@ type Monitor struct {
 	waiting     []Waiting
 	want        []bool
 	waitingNext time.Duration // not before then
+	sampleCost  cost
+	waitingCost cost
 	failing     bool
 
 	mu           sync.Mutex
@@ -247,7 +249,7 @@ func (m *Monitor) observe(at time.Duration) time.Duration {
 			m.samples[i] = m.observations[i].Sample
 		}
 	}
-	cost := m.now() - at
+	m.sampleCost.add(m.now() - at)
 	wanted := false
 	for i, s := range m.samples {
 		m.want[i] = s.Depth > 0
@@ -257,14 +259,15 @@ func (m *Monitor) observe(at time.Duration) time.Duration {
 	if wanted && at >= m.waitingNext {
 		spent, failed := m.sampler.Waiting(m.waiting, m.want)
 		err = errors.Join(err, failed)
-		m.waitingNext = m.now() + time.Duration(float64(spent)/m.cfg.WaitingShare)
+		m.waitingCost.add(spent)
+		m.waitingNext = at + m.waitingCost.pause(m.cfg.WaitingShare)
 	}
 	m.report(err)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.take(at)
 	m.show()
-	return max(m.pause(), time.Duration(float64(cost)/m.cfg.SampleShare))
+	return max(m.pause(), m.sampleCost.pause(m.cfg.SampleShare))
 }
 
 // report tells of looks that fail, once until they succeed again.
