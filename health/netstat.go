@@ -48,20 +48,12 @@ func (c Counters) Since(earlier Counters) Counters {
 
 // ParseNetstat reads /proc/net/netstat and /proc/net/snmp. They hold pairs of
 // lines, names and then values. A counter that the kernel does not have is 0;
-// a text without any of TcpExt or Tcp is an error.
+// a text without the lines of TcpExt or Tcp is an error.
 func ParseNetstat(netstat, snmp []byte) (Counters, error) {
 	var c Counters
-	err := parsePair(netstat, "TcpExt:", map[string]*uint64{
-		"ListenOverflows":      &c.ListenOverflows,
-		"ListenDrops":          &c.ListenDrops,
-		"SyncookiesSent":       &c.SyncookiesSent,
-		"SyncookiesRecv":       &c.SyncookiesRecv,
-		"SyncookiesFailed":     &c.SyncookiesFailed,
-		"TCPReqQFullDrop":      &c.ReqQFullDrop,
-		"TCPReqQFullDoCookies": &c.ReqQFullDoCookies,
-	})
+	err := c.parsePair(netstat, "TcpExt:")
 	if err == nil {
-		err = parsePair(snmp, "Tcp:", map[string]*uint64{"PassiveOpens": &c.PassiveOpens})
+		err = c.parsePair(snmp, "Tcp:")
 	}
 	if err != nil {
 		return Counters{}, fmt.Errorf("cannot read the counters of the network namespace: %w", err)
@@ -69,9 +61,36 @@ func ParseNetstat(netstat, snmp []byte) (Counters, error) {
 	return c, nil
 }
 
+// of returns the counter with the kernel's name, nil if it is none of these.
+func (c *Counters) of(prefix string, name []byte) *uint64 {
+	if prefix == "Tcp:" {
+		if string(name) == "PassiveOpens" {
+			return &c.PassiveOpens
+		}
+		return nil
+	}
+	switch string(name) {
+	case "ListenOverflows":
+		return &c.ListenOverflows
+	case "ListenDrops":
+		return &c.ListenDrops
+	case "SyncookiesSent":
+		return &c.SyncookiesSent
+	case "SyncookiesRecv":
+		return &c.SyncookiesRecv
+	case "SyncookiesFailed":
+		return &c.SyncookiesFailed
+	case "TCPReqQFullDrop":
+		return &c.ReqQFullDrop
+	case "TCPReqQFullDoCookies":
+		return &c.ReqQFullDoCookies
+	}
+	return nil
+}
+
 // parsePair finds the pair of lines that begin with a prefix, and fills in the
-// counters that are wanted.
-func parsePair(text []byte, prefix string, wanted map[string]*uint64) error {
+// counters that are known.
+func (c *Counters) parsePair(text []byte, prefix string) error {
 	var names []byte
 	for line := range bytes.Lines(text) {
 		rest, ok := bytes.CutPrefix(line, []byte(prefix))
@@ -79,7 +98,7 @@ func parsePair(text []byte, prefix string, wanted map[string]*uint64) error {
 			continue
 		}
 		if names != nil {
-			return parseValues(names, rest, wanted)
+			return c.parseValues(prefix, names, rest)
 		}
 		names = rest
 	}
@@ -88,21 +107,34 @@ func parsePair(text []byte, prefix string, wanted map[string]*uint64) error {
 
 var errUneven = errors.New("there are not as many values as names")
 
-func parseValues(names, values []byte, wanted map[string]*uint64) error {
-	name, value := bytes.Fields(names), bytes.Fields(values)
-	if len(name) != len(value) {
-		return errUneven
-	}
-	for i := range name {
-		counter, ok := wanted[string(name[i])]
-		if !ok {
+func (c *Counters) parseValues(prefix string, names, values []byte) error {
+	for {
+		name, otherNames := word(names)
+		value, otherValues := word(values)
+		if (len(name) == 0) != (len(value) == 0) {
+			return errUneven
+		}
+		if len(name) == 0 {
+			return nil
+		}
+		names, values = otherNames, otherValues
+		counter := c.of(prefix, name)
+		if counter == nil {
 			continue
 		}
-		n, err := strconv.ParseUint(string(value[i]), 10, 64)
+		n, err := strconv.ParseUint(string(value), 10, 64)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name[i], err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		*counter = n
 	}
-	return nil
+}
+
+// word cuts off the first word of a line.
+func word(line []byte) (first, rest []byte) {
+	line = bytes.TrimLeft(line, " \n")
+	if end := bytes.IndexAny(line, " \n"); end >= 0 {
+		return line[:end], line[end:]
+	}
+	return line, nil
 }
