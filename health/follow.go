@@ -99,11 +99,36 @@ func (m *Monitor) show() {
 	}
 }
 
-// Objection is what speaks against an upgrade at this moment.
-func (m *Monitor) Objection() (Finding, bool) {
+// Objection is what speaks against an upgrade at this moment: drops not long
+// ago, or a queue that stands. Since that may be over since the last look, it
+// looks again for up to the longest of the intervals; the end of ctx cuts that
+// short.
+func (m *Monitor) Objection(ctx context.Context) (f Finding, objects bool) {
+	f, objects = m.objection()
+	if !objects || f.Reason != ReasonStanding {
+		return f, objects
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.longestInterval())
+	defer cancel()
+	_ = m.Follow(ctx, m.cfg.Quickest, func(View) bool { // whatever ends it, the latest objection counts
+		f, objects = m.recent.Objection()
+		return !objects
+	})
+	return f, objects
+}
+
+func (m *Monitor) objection() (Finding, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.recent.Objection()
+}
+
+func (m *Monitor) longestInterval() time.Duration {
+	longest := Limits{}.WithDefaults().Interval
+	for _, l := range m.cfg.Listeners {
+		longest = max(longest, l.Limits.Interval)
+	}
+	return longest
 }
 
 // Watched is how the listeners are to be judged from now on: by their limits

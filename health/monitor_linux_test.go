@@ -182,7 +182,7 @@ func TestMonitorTellsOfATroubleOnce(t *testing.T) {
 	if len(troubles) > 0 {
 		t.Errorf("told again: %v", <-troubles)
 	}
-	if f, objects := m.Objection(); !objects || f.Reason != ReasonNotListening {
+	if f, objects := m.Objection(t.Context()); !objects || f.Reason != ReasonNotListening {
 		t.Errorf("objection %v %v", f, objects)
 	}
 }
@@ -316,5 +316,26 @@ func TestCostIsTheLeastOfTheLast(t *testing.T) {
 	}
 	if p := c.pause(0.1); p != 100*time.Millisecond {
 		t.Errorf("pause %v, want that of the last ones", p)
+	}
+}
+
+func TestObjectionToAQueueThatStoodIsOver(t *testing.T) {
+	t.Parallel()
+	fd, address := listenRaw(t, 8)
+	m := monitorOf(t, MonitorConfig{Listeners: []Listener{{Name: "a", FD: fd}}})
+	connectTo(t, address, 1)
+	if err := m.Follow(t.Context(), time.Millisecond, func(View) bool { _, stands := m.recent.Objection(); return stands }); err != nil {
+		t.Fatal(err)
+	}
+	if f, objects := m.Objection(t.Context()); !objects || f.Reason != ReasonStanding {
+		t.Errorf("objection to a queue that stands: %v %v", f, objects)
+	}
+	c, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(c)
+	if f, objects := m.Objection(t.Context()); objects { // the last look saw it standing
+		t.Errorf("objection to an empty queue: %v", f)
 	}
 }

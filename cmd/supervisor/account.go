@@ -15,7 +15,6 @@ const sampledTime = 750 * time.Millisecond
 // first that of the admission, then the monitor's.
 type account struct {
 	tally    *health.Tally // nil: the request is not known
-	began    time.Duration
 	watched  []health.Watched
 	bake     *health.Bake
 	progress *health.Progress

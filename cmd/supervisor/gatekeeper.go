@@ -21,9 +21,8 @@ type gatekeeper struct {
 	ripe    time.Duration // how long a report of the candidate may take after the window
 
 	// Of the monitor's goroutine; read after it has ended.
-	began    time.Duration // -1: not yet
-	finding  health.Finding
-	reported bool
+	began   time.Duration // -1: not yet
+	finding health.Finding
 
 	mu      sync.Mutex
 	settled bool  // the probe has passed for the window

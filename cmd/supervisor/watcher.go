@@ -51,7 +51,7 @@ func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, 
 // queues are as they are in an incident, in which nobody should deploy. A
 // rollback is how incidents end, and so is an upgrade when nothing runs: these
 // are let in all the same.
-func (w *watcher) Admit(_ context.Context, a upgrade.Admission) error {
+func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 	if err := w.audit(); err != nil {
 		w.decided("admission", "refused", metrics.ReasonListeners)
 		return err
@@ -60,7 +60,7 @@ func (w *watcher) Admit(_ context.Context, a upgrade.Admission) error {
 		return nil
 	}
 	w.account(a.Request).judge(w.monitor, a.Force || a.Kind == upgrade.KindRollback)
-	finding, objects := w.monitor.Objection()
+	finding, objects := w.monitor.Objection(ctx)
 	switch {
 	case !objects:
 		w.decided("admission", "let", string(health.ReasonSettled))
