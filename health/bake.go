@@ -80,17 +80,17 @@ func (q *bakeQueue) observe(o Observation) (Finding, bool) {
 }
 
 func (q *bakeQueue) filling(o Observation) (Finding, bool) {
-	f := q.finding(ReasonFilling, o)
 	if o.Full() {
-		return f, q.full(o)
+		return q.finding(ReasonFilling, o), q.full(o)
 	}
 	if uint64(o.Depth) < q.half(o) {
-		return f, false
+		return Finding{}, false
 	}
 	in, grows := q.growth.FullIn(o.Sample)
 	if !grows || in > q.limits.Reaction {
-		return f, false
+		return Finding{}, false
 	}
+	f := q.finding(ReasonFilling, o)
 	f.FullIn = in
 	f.Growth, _ = q.growth.PerSecond()
 	return f, true

@@ -103,3 +103,101 @@ func TestBakeLetsServersPause(t *testing.T) {
 		t.Errorf("%d of the cases have room to spare, want most", ran)
 	}
 }
+
+func TestBake(t *testing.T) {
+	t.Parallel()
+	full := func(o *Observation) { o.Depth = 129 }
+	tests := []struct {
+		name    string
+		watched Watched
+		change  func(o *Observation)
+		trips   time.Duration // negative: never
+		reason  Reason
+	}{
+		{"all is well", Watched{}, func(*Observation) {}, -1, ""},
+		{"full", Watched{}, full, 0, ReasonFilling},
+		{"not listening", Watched{}, func(o *Observation) { o.Listening = o.At < 300*ms }, 300 * ms, ReasonNotListening},
+		{"off", Watched{Limits: Limits{Off: true}}, full, -1, ""},
+		{"a drop", Watched{}, func(o *Observation) { o.Drops += uint32(o.At / (300 * ms)) }, 300 * ms, ReasonDrops},
+		{"a counter that wraps", Watched{}, func(o *Observation) { o.Drops = uint32(o.At/(300*ms)) - 1 }, 300 * ms, ReasonDrops},
+		{"deep and even", Watched{}, func(o *Observation) { o.Depth = 120 }, -1, ""},
+		{"other limits", Watched{Limits: Limits{Target: 20 * ms, Interval: 50 * ms}}, func(o *Observation) {
+			o.Depth, o.Head = 1, o.At
+		}, 70 * ms, ReasonStanding},
+		{"a short reaction", Watched{Limits: Limits{Reaction: 20 * ms}}, func(o *Observation) { o.Depth = uint32(o.At / ms) }, 110 * ms, ReasonFilling},
+		{"tolerant: full before", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 129}}, full, -1, ""},
+		{"tolerant: not full before", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 128}}, full, 0, ReasonFilling},
+		{"tolerant: dropped before", Watched{Tolerant: true, Baseline: Baseline{Known: true, Dropping: true}}, func(o *Observation) {
+			o.Depth, o.Drops = 129, uint32(o.At/ms)
+		}, -1, ""},
+		{"tolerant: did not drop before", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 129}}, func(o *Observation) { o.Drops += uint32(o.At / (300 * ms)) }, 300 * ms, ReasonDrops},
+		{"tolerant: not looked at before", Watched{Tolerant: true}, full, 0, ReasonFilling},
+		{"tolerant: grows from where it was", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 80}}, func(o *Observation) {
+			o.Depth = 80 + uint32(o.At/(10*ms)) // half is passed; 88 would be normal
+		}, 440 * ms, ReasonFilling},
+		{"tolerant: stands as before", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 20, Head: 80 * ms}}, func(o *Observation) {
+			o.Depth, o.Head = 30, 150*ms
+		}, -1, ""},
+		{"tolerant: stands for longer", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 20, Head: 80 * ms}}, func(o *Observation) {
+			o.Depth, o.Head = 30, 160*ms
+		}, 100 * ms, ReasonStanding},
+	}
+	for _, test := range tests {
+		trips, found := time.Duration(-1), Finding{}
+		b := NewBake([]Watched{test.watched})
+		for at := time.Duration(0); at <= time.Second && trips < 0; at += 10 * ms {
+			o := well(at)
+			test.change(&o)
+			if f, tripped := b.Observe([]Observation{o}); tripped {
+				trips, found = at, f
+			}
+		}
+		if trips != test.trips || found.Reason != test.reason {
+			t.Errorf("%s: tripped at %v: %v, want %v and %q", test.name, trips, found, test.trips, test.reason)
+		}
+	}
+}
+
+func TestBakeStaysTripped(t *testing.T) {
+	t.Parallel()
+	b := NewBake(watchedOne())
+	if f, tripped := b.Observe(nil); tripped || f.Reason != ReasonUnseen {
+		t.Errorf("no observation: tripped %v, %v", tripped, f)
+	}
+	full := well(0)
+	full.Depth = 129
+	first, _ := b.Observe([]Observation{full})
+	if f, tripped := b.Observe([]Observation{well(time.Second)}); !tripped || f != first {
+		t.Errorf("afterwards: tripped %v, %v, want %v", tripped, f, first)
+	}
+}
+
+func FuzzBake(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 2, 1, 0, 2, 5, 1, 60, 2, 9, 1, 70, 2, 60, 9, 1, 80, 2, 1, 90, 2})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := newStream(data)
+		b := NewBake(s.watched)
+		var last []Observation
+		for s.next() {
+			found, tripped := b.Observe(s.obs)
+			if tripped && (found.Listener == "" || found.String() == "") {
+				t.Fatalf("tripped without a reason: %v", found)
+			}
+			for i, o := range s.obs {
+				w := s.watched[i]
+				dropped := last != nil && last[i].Listening && o.Listening && last[i].Drops != o.Drops
+				if !tripped && !w.Limits.Off && !w.Tolerant && (dropped || o.Full() || !o.Listening) {
+					t.Fatalf("not tripped by %+v after %+v", o, last)
+				}
+			}
+			last = append(last[:0], s.obs...)
+		}
+		healthy := NewBake(s.watched)
+		for range 100 {
+			s.quiet(3 * ms)
+			if found, tripped := healthy.Observe(s.obs); tripped {
+				t.Fatalf("tripped while all was well: %v", found)
+			}
+		}
+	})
+}

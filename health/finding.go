@@ -31,7 +31,7 @@ func (f Finding) overall() string {
 		}
 		return fmt.Sprintf("all queues were well for %v (least room: %s, %s)", rounded(f.For), f.Listener, f.room())
 	case ReasonUnseen:
-		if f.Window > 0 && f.For > 0 {
+		if f.Window > 0 {
 			return fmt.Sprintf("all queues are well, but were seen for %v only, and %v are wanted", rounded(f.For), rounded(f.Window))
 		}
 		return "the queues have not been looked at"

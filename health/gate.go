@@ -57,7 +57,7 @@ func NewGate(watched []Watched, window time.Duration) *Gate {
 // open may close again.
 func (g *Gate) Observe(obs []Observation) (f Finding, open bool) {
 	if len(obs) != len(g.queues) || len(obs) == 0 {
-		return Finding{Reason: ReasonUnseen, Window: g.window}, false
+		return Finding{Reason: ReasonUnseen}, false
 	}
 	at := latest(obs)
 	if !g.begun {

@@ -1,0 +1,100 @@
+package health
+
+import (
+	"testing"
+	"time"
+)
+
+// serving is what an active generation reports that has accepted so many, and
+// closed so many of them after less than 16 ms.
+func serving(accepted, closed uint64) Count {
+	durations := make([]uint64, SojournBuckets)
+	durations[4] = closed
+	return Count{Accepted: accepted, Finished: closed, Durations: durations}
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	// The candidate's totals at a moment. Three intervals are 300 ms.
+	perMS := func(n uint64, from, to time.Duration) func(at time.Duration) uint64 {
+		return func(at time.Duration) uint64 { return uint64(max(0, min(at, to)-from)/ms) * n }
+	}
+	none := perMS(0, 0, 0)
+	slow := make([]uint64, SojournBuckets)
+	slow[10] = 100 // about a second
+	tests := []struct {
+		name               string
+		active             []Count
+		accepted, finished func(at time.Duration) uint64
+		shown, stuck       time.Duration // from when on it is not Open any more; negative: never
+	}{
+		{"works", []Count{serving(1000, 1000)}, perMS(1, 0, never), perMS(1, 20*ms, never), 30 * ms, -1},
+		{"accepts and blocks", []Count{serving(1000, 1000)}, perMS(1, 0, never), none, -1, 310 * ms},
+		{"works for a second and blocks", []Count{serving(1000, 1000)}, perMS(1, 0, never), perMS(1, 0, time.Second), 10 * ms, 1310 * ms},
+		{"finished one only", []Count{serving(1000, 1000)}, perMS(1, 0, never), func(at time.Duration) uint64 { return min(1, uint64(at/(100*ms))) }, -1, 410 * ms},
+		{"nobody comes", []Count{serving(1000, 1000)}, none, none, 300 * ms, -1},
+		{"seven come", []Count{serving(1000, 1000)}, perMS(1, 0, 7*ms), none, 300 * ms, -1},
+		{"eight come late", []Count{serving(1000, 1000)}, perMS(1, time.Second, 1008*ms), none, 300 * ms, 1310 * ms},
+		{"nothing is known of the active one", nil, perMS(1, 0, never), none, 0, -1},
+		{"the active one has no durations", []Count{{Accepted: 1000, Finished: 1000}}, perMS(1, 0, never), none, 0, -1},
+		{"the active one is new", []Count{serving(19, 19)}, perMS(1, 0, never), none, 0, -1},
+		{"a tenth is open for long", []Count{serving(1000, 900)}, perMS(1, 0, never), none, -1, 310 * ms},
+		{"more are open for long", []Count{serving(1000, 880)}, perMS(1, 0, never), none, 0, -1},
+		{"connections are open for a second", []Count{{Accepted: 100, Finished: 100, Durations: slow}}, perMS(1, 0, never), none, 2010 * ms, 4106 * ms},
+		{"the active one is stuck as well", []Count{serving(1000, 1000), serving(1050, 1010)}, perMS(1, 0, never), none, 0, -1},
+		{"the active one goes on", []Count{serving(1000, 1000), serving(1050, 1040)}, perMS(1, 0, never), none, -1, 310 * ms},
+	}
+	for _, test := range tests {
+		p := NewProgress(100 * ms)
+		for _, active := range test.active {
+			p.Typical(active)
+		}
+		shown, stuck := time.Duration(-1), time.Duration(-1)
+		for at := time.Duration(0); at <= 5*time.Second && stuck < 0; at += 2 * ms {
+			f, state := p.Observe(at, Count{Accepted: test.accepted(at), Finished: test.finished(at)})
+			switch {
+			case state == Stuck:
+				stuck = at
+				if f.Reason != ReasonNoProgress || f.Accepted < 8 {
+					t.Errorf("%s: stuck with %+v", test.name, f)
+				}
+			case state == Shown && shown < 0:
+				shown = at
+			}
+		}
+		if !near(shown, test.shown) || !near(stuck, test.stuck) {
+			t.Errorf("%s: shown at %v, stuck at %v, want %v and %v", test.name, shown, stuck, test.shown, test.stuck)
+		}
+	}
+}
+
+// near allows for the time between two looks, and for the first ones.
+func near(got, want time.Duration) bool {
+	return (got < 0) == (want < 0) && (got-want).Abs() <= 30*ms
+}
+
+func FuzzProgress(f *testing.F) {
+	f.Add([]byte{10, 8, 0, 255, 8, 0, 255, 8, 0, 255, 8, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p := NewProgress(100 * ms)
+		active := serving(1000, 1000)
+		p.Typical(active)
+		var candidate Count
+		var at, finished time.Duration
+		for ; len(data) >= 3; data = data[3:] {
+			at += time.Duration(data[0]) * ms
+			candidate.Accepted += uint64(data[1] % 16)
+			if done := uint64(data[2]); done < 16 && done > 0 {
+				candidate.Finished, finished = candidate.Finished+done, at
+			}
+			_, state := p.Observe(at, candidate)
+			if state == Stuck && (candidate.Accepted < 8 || at-finished < 300*ms) {
+				t.Fatalf("at %v: stuck, last finished at %v: %+v", at, finished, candidate)
+			}
+			if data[2] == 255 { // the active one reports
+				active.Accepted, active.Durations[data[0]%SojournBuckets] = active.Accepted+9, active.Durations[data[0]%SojournBuckets]+9
+				p.Typical(active)
+			}
+		}
+	})
+}
