@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A witness compares a listener's own drop counter with those of its network
+// A dropWitness compares a listener's own drop counter with those of its network
 // namespace, in which it is alone.
-type witness struct {
+type dropWitness struct {
 	t       *testing.T
 	sampler *Sampler
 	netstat *Netstat
@@ -18,7 +18,7 @@ type witness struct {
 	counted Counters
 }
 
-func newWitness(t *testing.T, fd int) *witness {
+func newDropWitness(t *testing.T, fd int) *dropWitness {
 	t.Helper()
 	n, err := OpenNetstat()
 	if err != nil {
@@ -29,12 +29,12 @@ func newWitness(t *testing.T, fd int) *witness {
 			t.Error(err)
 		}
 	})
-	w := &witness{t: t, sampler: sampler(t, fd), netstat: n}
+	w := &dropWitness{t: t, sampler: sampler(t, fd), netstat: n}
 	w.drops, w.counted = w.read()
 	return w
 }
 
-func (w *witness) read() (uint32, Counters) {
+func (w *dropWitness) read() (uint32, Counters) {
 	w.t.Helper()
 	c, err := w.netstat.Read()
 	if err != nil {
@@ -45,7 +45,7 @@ func (w *witness) read() (uint32, Counters) {
 
 // sees waits until the listener has dropped so much since the last call, and
 // returns by how much the namespace's counters have grown.
-func (w *witness) sees(drops uint32) Counters {
+func (w *dropWitness) sees(drops uint32) Counters {
 	w.t.Helper()
 	var now uint32
 	var counted Counters
@@ -85,7 +85,7 @@ func TestEverySynAtAFullQueueIsADrop(t *testing.T) {
 			t.Parallel()
 			ownNamespace(t)
 			fd := full(t, protocol, 1)
-			w := newWitness(t, fd)
+			w := newDropWitness(t, fd)
 			knock(t, addressOf(t, fd))
 			want := Counters{ListenOverflows: 1, ListenDrops: 1}
 			if got := w.sees(1); got != want {
@@ -144,7 +144,7 @@ func TestLastPacketOfAHandshakeAtAFullQueueCountsTwice(t *testing.T) {
 	fd := listen(t, unix.IPPROTO_TCP, v4(1, 0), 1)
 	late := halfOpen(t, addressOf(t, fd))
 	fill(t, fd, 2)
-	w := newWitness(t, fd)
+	w := newDropWitness(t, fd)
 	hear(t, late) // a second later the client sends its SYN again, or the listener its answer
 	var dropped uint32
 	var since Counters
@@ -174,7 +174,7 @@ func TestDiscardedIsNotDropped(t *testing.T) {
 			t.Parallel()
 			ownNamespace(t)
 			fd := listen(t, unix.IPPROTO_TCP, v4(1, 0), 1)
-			w := newWitness(t, fd)
+			w := newDropWitness(t, fd)
 			end(t, halfOpen(t, addressOf(t, fd)))
 			eventually(t, "the listener discards a packet", func() bool {
 				var raw Sample
@@ -236,7 +236,7 @@ func TestTooManyHalfOpenConnections(t *testing.T) {
 			for range 5 {
 				halfOpen(t, addressOf(t, fd))
 			}
-			w := newWitness(t, fd)
+			w := newDropWitness(t, fd)
 			halfOpen(t, addressOf(t, fd))
 			eventually(t, "the sixth SYN arrives", func() bool {
 				_, c := w.read()
