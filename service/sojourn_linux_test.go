@@ -47,6 +47,9 @@ func TestSojournOfKnownDelays(t *testing.T) {
 			}
 			most := time.Since(start)
 			t.Cleanup(func() { c.Close() })
+			if used, err := c.(*tcpConn).MultipathTCP(); multipath && !used {
+				t.Logf("this kernel's connections are not MPTCP: %v", err)
+			}
 			got := grown(before, l.conns.snapshot("x").Sojourn)
 			if first, last := durationBucket(least-step), durationBucket(most+step); len(got) != 1 || got[0] < first || got[0] > last {
 				t.Errorf("multipath %v, %v to %v: buckets %v, want one from %d to %d", multipath, least, most, got, first, last)
