@@ -23,6 +23,7 @@ const (
 	cobra      = "github.com/spf13/cobra"
 	pflag      = "github.com/spf13/pflag"
 	toml       = "github.com/pelletier/go-toml/v2"
+	netlink    = "github.com/mdlayher/netlink"
 	prometheus = "github.com/prometheus/client_golang"
 	histogram  = "github.com/HdrHistogram/hdrhistogram-go"
 	plot       = "gonum.org/v1/plot"
@@ -57,7 +58,7 @@ var rooms = []room{
 		files: map[string][]string{"machine.go": pure, "slots.go": pure},
 	},
 	{path: "fdpass", others: []string{sys}},
-	{path: "health", others: []string{sys}, files: judging},
+	{path: "health", others: []string{sys, netlink}, files: judging},
 	{path: "service", ours: []string{"fdpass", "internal/listen"}, others: []string{sys}},
 	{path: "internal/listen", others: []string{sys}},
 	{path: "internal/load", others: []string{sys, histogram}},
