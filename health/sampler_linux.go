@@ -15,7 +15,6 @@ type Sampler struct {
 	errs    []error // of the latest Sample
 	diag    *diag
 	subflow map[uint32]uint32 // drop counters of the MPTCP listeners, by inode
-	drops   dropCounts
 	queues  queues
 }
 
@@ -38,12 +37,11 @@ func NewSampler(fds []int) (*Sampler, error) {
 	if s.diag, err = dialDiag(); err != nil {
 		return nil, err
 	}
-	s.drops = newDropCounts(len(fds))
 	return s, nil
 }
 
-// Close closes the Sampler's own descriptors, and no listener.
-func (s *Sampler) Close() error { return errors.Join(s.diag.Close(), s.drops.close()) }
+// Close closes the Sampler's own netlink socket, and no listener.
+func (s *Sampler) Close() error { return s.diag.Close() }
 
 // Sample looks at every queue: into[i] gets that of listener i, and into must
 // be as long as the descriptors were many. A TCP listener takes two system
@@ -53,32 +51,22 @@ func (s *Sampler) Close() error { return errors.Join(s.diag.Close(), s.drops.clo
 // The error joins those of single listeners, see Err. The Sample of such a
 // listener is zero and means nothing, least of all that it does not listen.
 //
-// Drops are those packets of the listener's own counter that the network
-// namespace counts as dropped too (ListenDrops): a SYN sent twice and a reset
-// during the handshake are in the former only. To tell them apart takes another
-// 0.1 ms, but only when the counter has moved. Of a listener in another network
-// namespace the namespace's counters cannot be read: with TCP all packets that
-// it discards count, with MPTCP none.
+// Drops are as the kernel counts them, which is not only for want of room: a
+// SYN that is sent again during its handshake moves the counter too, and so does
+// a reset. The network namespace's ListenDrops tells, see Counters. The drops of
+// an MPTCP listener of another network namespace cannot be seen: they stay 0.
 func (s *Sampler) Sample(into []Sample) error {
 	if len(into) != len(s.sockets) {
 		return fmt.Errorf("cannot sample %d listeners into %d samples", len(s.sockets), len(into))
 	}
 	subflowErr := s.lookUpSubflows()
-	failed, moved := false, false
+	failed := false
 	for i := range s.sockets {
 		into[i] = Sample{}
 		s.errs[i] = s.sample(&s.sockets[i], &into[i], subflowErr)
 		if s.errs[i] != nil {
 			into[i] = Sample{}
 			failed = true
-		} else if s.near(&s.sockets[i]) {
-			moved = moved || s.drops.counts[i].moved(into[i].Drops)
-		}
-	}
-	listenDrops := s.drops.listenDrops(moved)
-	for i := range s.sockets {
-		if s.errs[i] == nil && s.near(&s.sockets[i]) {
-			into[i].Drops = s.drops.counts[i].take(into[i].Drops, listenDrops)
 		}
 	}
 	if !failed {
