@@ -121,9 +121,14 @@ func (d *drain) finish(answer fdpass.Drained) []fdpass.Drained {
 }
 
 // drainFor obeys the supervisor. Its deadline replaces that of a drain that a
-// signal began.
+// signal began. The answer is expected before the drain begins: one that has
+// nothing to wait for may be over, and the channel closed, right after.
 func (s *Service) drainFor(m fdpass.Drain) {
 	timeout := time.Duration(m.DeadlineMS) * time.Millisecond
+	if answer, done := s.drain.expect(m.ID); done {
+		s.control.tell(answer)
+		return
+	}
 	if m.Final {
 		s.drain.confirm()
 	}
@@ -131,9 +136,6 @@ func (s *Service) drainFor(m fdpass.Drain) {
 		s.log.Info("draining", "generation", s.Generation(), "deadline", timeout, "asked", "supervisor")
 	} else {
 		s.drain.amend(timeout, m.Final)
-	}
-	if answer, done := s.drain.expect(m.ID); done {
-		s.control.tell(answer)
 	}
 }
 
@@ -302,11 +304,16 @@ func (s *Service) sweep(now, began, deadline time.Time) int {
 	return view.open
 }
 
+// cutConnections returns how many were open. They are counted first: a handler
+// that learns of the end may close its connection before this does.
 func (s *Service) cutConnections() int {
 	cut := 0
+	for _, e := range s.endpoints {
+		cut += e.unfinished()
+	}
 	s.cut()
 	for _, e := range s.endpoints {
-		cut += e.cut()
+		e.cut()
 	}
 	return cut
 }

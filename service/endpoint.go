@@ -134,19 +134,28 @@ func (e *endpoint) tendPackets(s *sweep) {
 	}
 }
 
-// cut closes every connection that is still open and returns their number,
-// without those that had come to their end and were being closed.
-func (e *endpoint) cut() int {
+// unfinished counts the open connections, without those that have come to their
+// end and are being closed.
+func (e *endpoint) unfinished() int {
 	if e.packets != nil {
-		_ = e.packets.close()
 		return 0
 	}
-	cut := 0
+	n := 0
 	for _, t := range e.listener.conns.open() {
 		if !t.closing {
-			cut++
+			n++
 		}
+	}
+	return n
+}
+
+// cut closes every connection that is still open.
+func (e *endpoint) cut() {
+	if e.packets != nil {
+		_ = e.packets.close()
+		return
+	}
+	for _, t := range e.listener.conns.open() {
 		_ = t.conn.Close()
 	}
-	return cut
 }
