@@ -132,9 +132,9 @@ func TestBake(t *testing.T) {
 		}, -1, ""},
 		{"tolerant: did not drop before", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 129}}, func(o *Observation) { o.Drops += uint32(o.At / (300 * ms)) }, 300 * ms, ReasonDrops},
 		{"tolerant: not looked at before", Watched{Tolerant: true}, full, 0, ReasonFilling},
-		{"tolerant: grows from where it was", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 80}}, func(o *Observation) {
-			o.Depth = 80 + uint32(o.At/(10*ms)) // half is passed; 88 would be normal
-		}, 440 * ms, ReasonFilling},
+		{"tolerant: grows from where it was", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 100}}, func(o *Observation) {
+			o.Depth = 20 + uint32(min(o.At/ms, 100)) // 108 are normal
+		}, 90 * ms, ReasonFilling},
 		{"tolerant: stands as before", Watched{Tolerant: true, Baseline: Baseline{Known: true, Depth: 20, Head: 80 * ms}}, func(o *Observation) {
 			o.Depth, o.Head = 30, 150*ms
 		}, -1, ""},
@@ -167,7 +167,9 @@ func TestBakeStaysTripped(t *testing.T) {
 	full := well(0)
 	full.Depth = 129
 	first, _ := b.Observe([]Observation{full})
-	if f, tripped := b.Observe([]Observation{well(time.Second)}); !tripped || f != first {
+	dropping := well(time.Second)
+	dropping.Drops++
+	if f, tripped := b.Observe([]Observation{dropping}); !tripped || f != first {
 		t.Errorf("afterwards: tripped %v, %v, want %v", tripped, f, first)
 	}
 }

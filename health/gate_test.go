@@ -67,6 +67,7 @@ func TestGateOpens(t *testing.T) {
 		{"tolerant: drops as before", Watched{Tolerant: true, Baseline: incident}, during(0, never, func(o *Observation) { o.Drops = uint32(o.At / ms) }), 100 * ms, ReasonUnseen},
 		{"tolerant: new drops", Watched{Tolerant: true, Baseline: known}, during(0, never, func(o *Observation) { o.Drops = uint32(o.At / ms) }), -1, ReasonDrops},
 		{"tolerant: without a baseline", Watched{Tolerant: true}, during(0, never, func(o *Observation) { o.Drops = uint32(o.At / ms) }), -1, ReasonDrops},
+		{"tolerant: no room, without a baseline", Watched{Tolerant: true}, during(0, never, func(o *Observation) { o.Arrivals = 100000 }), -1, ReasonHeadroom},
 		{"tolerant: waits less than twice as long", Watched{Tolerant: true, Baseline: incident}, during(0, never, func(o *Observation) { o.Depth, o.Head = 9, 39*ms }), 100 * ms, ReasonUnseen},
 		{"tolerant: waits twice as long", Watched{Tolerant: true, Baseline: incident}, during(0, never, func(o *Observation) { o.Depth, o.Head = 9, 40*ms }), -1, ReasonStanding},
 		{"tolerant: no room", Watched{Tolerant: true, Baseline: incident}, during(0, never, func(o *Observation) { o.Arrivals = 100000 }), 100 * ms, ReasonUnseen},
@@ -186,21 +187,41 @@ func (s *stream) quiet(wait time.Duration) {
 	}
 }
 
+// A witness remembers when a listener last did what keeps a gate closed.
+type witness struct {
+	begun       bool
+	drops       uint32
+	moved, deaf time.Duration // negative: never
+}
+
+func (w *witness) see(o Observation) {
+	if !o.Listening {
+		w.deaf = o.At
+		return
+	}
+	if w.begun && o.Drops != w.drops {
+		w.moved = o.At
+	}
+	w.begun, w.drops = true, o.Drops
+}
+
 func FuzzGate(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 50, 1, 0, 2, 1, 0, 2, 50, 1, 0, 2, 1, 0, 2, 60, 9, 1, 0, 2, 1, 0, 2}, byte(10))
 	f.Add([]byte{7, 0, 40, 9, 0xff, 9, 9, 9, 60, 9, 1, 0, 2, 1, 0, 2, 60, 0x70, 1, 0, 2, 1, 0, 2}, byte(200))
 	f.Fuzz(func(t *testing.T, data []byte, pause byte) {
 		s := newStream(data)
 		g := NewGate(s.watched, traceWindow)
-		var seen []Observation // of both, in turns
+		seen := [2]witness{{moved: -never, deaf: -never}, {moved: -never, deaf: -never}}
 		for s.next() {
 			found, open := g.Observe(s.obs)
-			seen = append(seen, s.obs...)
 			if open != (found.Reason == ReasonSettled) || found.String() == "" {
 				t.Fatalf("open %v with %v", open, found)
 			}
-			if open {
-				wantJustified(t, s, seen)
+			for i, o := range s.obs {
+				seen[i].see(o)
+				if open && !s.watched[i].Limits.Off {
+					wantJustified(t, s.watched[i], o, seen[i])
+				}
 			}
 		}
 		wait := time.Duration(pause)*ms + ms
@@ -216,35 +237,15 @@ func FuzzGate(f *testing.F) {
 }
 
 // wantJustified fails if a gate opened that must not have.
-func wantJustified(t *testing.T, s *stream, seen []Observation) {
+func wantJustified(t *testing.T, w Watched, o Observation, seen witness) {
 	t.Helper()
-	for i, w := range s.watched {
-		for n := i; n < len(seen) && !w.Limits.Off; n += 2 {
-			o := seen[n]
-			if s.at-o.At >= traceWindow {
-				continue
-			}
-			before, begun := lastListening(seen[:n], i)
-			moved := o.Listening && begun && before.Drops != o.Drops
-			switch {
-			case !o.Listening:
-				t.Fatalf("open at %v; %s did not listen at %v", s.at, w.Name, o.At)
-			case moved && !(w.Tolerant && w.Baseline.Known && w.Baseline.Dropping):
-				t.Fatalf("open at %v; %s dropped at %v", s.at, w.Name, o.At)
-			}
-		}
-		if o := s.obs[i]; o.HeadKnown && o.Head >= 5*ms && !w.Tolerant && !w.Limits.Off {
-			t.Fatalf("open at %v; the head of %s is %v old", s.at, w.Name, o.Head)
-		}
+	tolerant := w.Tolerant && w.Baseline.Known
+	switch {
+	case o.At-seen.deaf < traceWindow:
+		t.Fatalf("open at %v; %s did not listen at %v", o.At, w.Name, seen.deaf)
+	case o.At-seen.moved < traceWindow && !(tolerant && w.Baseline.Dropping):
+		t.Fatalf("open at %v; %s dropped at %v", o.At, w.Name, seen.moved)
+	case o.HeadKnown && o.Head >= 5*ms && !tolerant:
+		t.Fatalf("open at %v; the head of %s is %v old", o.At, w.Name, o.Head)
 	}
-}
-
-// lastListening is the last of listener i that listened.
-func lastListening(seen []Observation, i int) (o Observation, ok bool) {
-	for n := range seen {
-		if n%2 == i && seen[n].Listening {
-			o, ok = seen[n], true
-		}
-	}
-	return o, ok
 }

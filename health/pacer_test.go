@@ -26,6 +26,11 @@ func TestPacer(t *testing.T) {
 		{"all is well", Limits{}, func(*Observation) {}, 0, 0},
 		{"waits for half the target", Limits{}, between(100*ms, 200*ms, waiting(4*ms)), 124 * ms, 224 * ms},
 		{"waits for a moment", Limits{}, between(100*ms, 120*ms, waiting(4*ms)), 0, 0},
+		{"waits but for a moment", Limits{}, func(o *Observation) {
+			if o.At >= 100*ms && o.At < 200*ms && o.At != 150*ms {
+				waiting(4 * ms)(o)
+			}
+		}, 124 * ms, 224 * ms},
 		{"waits for less", Limits{}, between(100*ms, 200*ms, waiting(2*ms)), 0, 0},
 		{"a head that proves it at once", Limits{}, between(100*ms, 110*ms, waiting(28*ms)), 100 * ms, 134 * ms},
 		{"more than half full", Limits{}, between(100*ms, 110*ms, func(o *Observation) { o.Depth = 65 }), 100 * ms, 134 * ms},

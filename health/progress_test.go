@@ -32,6 +32,7 @@ func TestProgress(t *testing.T) {
 		{"accepts and blocks", []Count{serving(1000, 1000)}, perMS(1, 0, never), none, -1, 310 * ms},
 		{"works for a second and blocks", []Count{serving(1000, 1000)}, perMS(1, 0, never), perMS(1, 0, time.Second), 10 * ms, 1310 * ms},
 		{"finished one only", []Count{serving(1000, 1000)}, perMS(1, 0, never), func(at time.Duration) uint64 { return min(1, uint64(at/(100*ms))) }, -1, 410 * ms},
+		{"finished one, and nobody comes any more", []Count{serving(1000, 1000)}, perMS(1, 0, 100*ms), func(at time.Duration) uint64 { return min(1, uint64(at/(100*ms))) }, 300 * ms, -1},
 		{"nobody comes", []Count{serving(1000, 1000)}, none, none, 300 * ms, -1},
 		{"seven come", []Count{serving(1000, 1000)}, perMS(1, 0, 7*ms), none, 300 * ms, -1},
 		{"eight come late", []Count{serving(1000, 1000)}, perMS(1, time.Second, 1008*ms), none, 300 * ms, 1310 * ms},

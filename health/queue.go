@@ -35,7 +35,8 @@ type Waiting struct {
 	Known bool
 	Count int
 	// Oldest and Youngest are their ages in steps of a jiffy (1 to 10 ms; 4 ms
-	// at HZ=250), rounded down. 0 if nothing waits.
+	// at HZ=250), less than one step too little or too much: the kernel
+	// subtracts two counts of jiffies. 0 if nothing waits.
 	Oldest, Youngest time.Duration
 }
 

@@ -34,6 +34,10 @@ func TestRecentObjects(t *testing.T) {
 		{"all is well", Limits{}, func(*Observation) {}, ""},
 		{"drops", Limits{}, dropsAt(8700 * ms), "listener http: the kernel dropped 12 packets of connecting clients 1.3s ago (0 of 128 waiting)"},
 		{"drops again and again", Limits{}, func(o *Observation) { o.Drops = uint32(o.At / (4 * time.Second)) }, "listener http: the kernel dropped 2 packets of connecting clients 2s ago (0 of 128 waiting)"},
+		{"drops after others of long ago", Limits{}, func(o *Observation) {
+			dropsAt(time.Second)(o)
+			dropsAt(8700 * ms)(o)
+		}, "listener http: the kernel dropped 12 packets of connecting clients 1.3s ago (0 of 128 waiting)"},
 		{"drops of long ago", Limits{}, dropsAt(5 * time.Second), ""},
 		{"drops, and it is off", Limits{Off: true}, dropsAt(8700 * ms), ""},
 		{"stands", Limits{}, func(o *Observation) {
@@ -41,6 +45,11 @@ func TestRecentObjects(t *testing.T) {
 				o.Depth, o.Head = 3, 8*ms
 			}
 		}, "listener http: its queue stands: connections have waited more than 5ms for 103ms on end (oldest 8ms, 3 of 128 waiting)"},
+		{"begins to stand", Limits{}, func(o *Observation) {
+			if o.At >= 9950*ms {
+				o.Depth, o.Head = 3, 8*ms
+			}
+		}, ""},
 		{"stood", Limits{}, func(o *Observation) {
 			if o.At >= 9000*ms && o.At < 9990*ms {
 				o.Depth, o.Head = 3, 8*ms
@@ -72,7 +81,7 @@ func TestRecentBaselines(t *testing.T) {
 				o.Depth = 3
 			}
 		}, Baseline{Known: true, Depth: 40, Head: 30 * ms}},
-		{"the least head", time.Second, func(o *Observation) { o.Depth, o.Head = 5, max(12*ms, 20*ms-o.At/100) }, Baseline{Known: true, Depth: 5, Head: 12 * ms}},
+		{"the least head", time.Second, func(o *Observation) { o.Depth, o.Head = 5, 20*ms-o.At/(10*ms)%2*8*ms }, Baseline{Known: true, Depth: 5, Head: 12 * ms}},
 		{"a head that is not known", time.Second, func(o *Observation) { o.Depth, o.Head, o.HeadKnown = 5, 8*ms, o.At == 500*ms }, Baseline{Known: true, Depth: 5, Head: 8 * ms}},
 		{"drops seconds ago", 4 * time.Second, func(o *Observation) { o.Drops += uint32(min(o.At, 100*ms) / ms) }, Baseline{Known: true, Dropping: true}},
 		{"drops of long ago", 6 * time.Second, func(o *Observation) { o.Drops += uint32(min(o.At, 100*ms) / ms) }, Baseline{Known: true}},
@@ -82,6 +91,21 @@ func TestRecentBaselines(t *testing.T) {
 		if got := remember(Limits{}, test.end, test.change).Baselines(); len(got) != 1 || got[0] != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
+	}
+}
+
+func TestRecentBaselinesOfRareLooks(t *testing.T) {
+	t.Parallel()
+	r := NewRecent([]string{"http"}, []Limits{{}}, 5*time.Second)
+	for at := time.Duration(0); at <= 5*time.Second; at += 100 * ms {
+		o := well(at)
+		if at > 3900*ms {
+			o.Depth, o.Head = 9, 4*ms
+		}
+		r.Observe([]Observation{o})
+	}
+	if got := r.Baselines()[0]; got != (Baseline{Known: true, Depth: 9, Head: 4 * ms}) {
+		t.Errorf("%+v, want that of the last second", got)
 	}
 }
 

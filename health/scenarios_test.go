@@ -40,9 +40,14 @@ const ms = time.Millisecond
 // while before the trace begins, so that the arrivals are known.
 var simulated = map[string]scenario{
 	"healthy": {
-		story: []string{"20,000 connections a second; the server takes them in turns with other work,", "so that up to 40 of 128 wait."},
+		story: []string{"20,000 connections a second; the server takes them in turns with other work,", "so that some 30 wait at a time, for up to 2 ms."},
 		from:  200 * ms, until: 400 * ms,
 		simulation: simulation{limit: 4096, arrivals: steady(20000), accepts: turns(2*ms, 60000), every: 2 * ms, look: 1, seed: 1},
+	},
+	"jitter": {
+		story: []string{"As healthy, with a queue of 128. That is too short for the gate to open: a server that", "stopped would fill it in 6 ms. But while it serves, the bake has nothing against it."},
+		from:  200 * ms, until: 400 * ms,
+		simulation: simulation{limit: 128, arrivals: steady(20000), accepts: turns(2*ms, 60000), every: 1 * ms, look: 1, seed: 1},
 	},
 	"stall-fast": {
 		story: []string{"5,000 connections a second, and a server that stops accepting at 120 ms. The queue", "of 128 is full 26 ms later; the bake trips when it is half full."},
