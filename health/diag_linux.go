@@ -3,6 +3,8 @@ package health
 import (
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -16,8 +18,8 @@ const (
 	sockDiagByFamily = 20
 	tcpdiagGetsock   = 18
 
-	// diagBuffer is as much as the kernel puts into one part of an answer. To
-	// ask for the size of each part first takes twice as long.
+	// diagBuffer is as much as the kernel puts into one part of an answer. With
+	// less room it takes twice as long.
 	diagBuffer = 32 << 10
 	// diagPatience bounds one question. The kernel answers as it is asked; this
 	// is for the day when it does not.
@@ -26,92 +28,126 @@ const (
 
 // A diag asks the kernel about sockets (NETLINK_SOCK_DIAG, sock_diag(7)) of the
 // network namespace in which it was made. It is not for concurrent use.
+//
+// It sends and receives by itself: netlink.Conn starts a goroutine for each
+// system call and copies each part of an answer, which for a Unix listener's
+// sample took ten times as long as the kernel needs.
 type diag struct {
-	conn  *netlink.Conn // nil after an answer went astray
-	netns uint64        // cookie of its network namespace
+	conn     *netlink.Conn // nil after an answer went astray
+	raw      syscall.RawConn
+	netns    uint64 // cookie of its network namespace
+	sequence uint32
+	buffer   []byte
 }
 
 // dialDiag returns a diag of the calling thread's network namespace.
 func dialDiag() (*diag, error) {
-	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{MessageBufferSize: diagBuffer})
-	if err != nil {
+	d := &diag{buffer: make([]byte, diagBuffer)}
+	if err := d.dial(); err != nil {
 		return nil, fmt.Errorf("cannot open a netlink socket to ask about sockets: %w", err)
 	}
-	netns, err := netnsOfConn(conn)
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("cannot tell the network namespace of a netlink socket: %w", err)
-	}
-	return &diag{conn: conn, netns: netns}, nil
+	return d, nil
 }
 
-func netnsOfConn(conn *netlink.Conn) (uint64, error) {
-	raw, err := conn.SyscallConn()
+func (d *diag) dial() error {
+	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
+	raw, err := conn.SyscallConn()
 	var netns uint64
 	var failed error
-	err = raw.Control(func(fd uintptr) { netns, failed = netnsOf(int(fd)) })
-	return netns, errors.Join(err, failed)
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { netns, failed = netnsOf(int(fd)) })
+	}
+	if err := errors.Join(err, failed); err != nil {
+		conn.Close()
+		return err
+	}
+	if d.netns != 0 && d.netns != netns {
+		conn.Close()
+		return errors.New("the calling thread has changed its network namespace")
+	}
+	d.conn, d.raw, d.netns = conn, raw, netns
+	return nil
 }
 
 // ask sends one question and gives each message of the answer to row, which
 // must not keep it. What was not there to be found is unix.ENOENT.
 func (d *diag) ask(question netlink.Message, row func(data []byte) error) error {
-	if err := d.renew(); err != nil {
-		return err
-	}
-	inStep, err := exchange(d.conn, question, row)
-	if err == nil {
+	err := d.exchange(question, row)
+	var said kernelError
+	switch {
+	case err == nil:
 		return nil
-	}
-	if !inStep { // what is still to come must not be taken for the next answer
+	case errors.As(err, &said):
+		err = said.errno
+	case d.conn != nil: // what is still to come must not be taken for the next answer
 		d.conn.Close()
 		d.conn = nil
 	}
 	return fmt.Errorf("cannot ask the kernel about sockets: %w", err)
 }
 
-// exchange reports whether the next question on conn gets its own answer.
-func exchange(conn *netlink.Conn, question netlink.Message, row func(data []byte) error) (inStep bool, err error) {
-	if err := conn.SetDeadline(time.Now().Add(diagPatience)); err != nil {
-		return false, err
-	}
-	sent, err := conn.Send(question)
-	if err != nil {
-		return false, err
-	}
-	for m, err := range conn.ReceiveIter() {
-		if err != nil {
-			var said *netlink.OpError
-			return errors.As(err, &said) && said.Sequence == sent.Header.Sequence, err
-		}
-		if m.Header.Sequence != sent.Header.Sequence {
-			return false, errors.New("got the answer to another question")
-		}
-		if err := row(m.Data); err != nil {
-			return false, err
+func (d *diag) exchange(question netlink.Message, row func(data []byte) error) error {
+	if d.conn == nil {
+		if err := d.dial(); err != nil {
+			return err
 		}
 	}
-	return true, nil
-}
-
-// renew replaces a socket that was given up.
-func (d *diag) renew() error {
-	if d.conn != nil {
-		return nil
+	if err := d.conn.SetDeadline(time.Now().Add(diagPatience)); err != nil {
+		return err
 	}
-	renewed, err := dialDiag()
+	d.sequence++
+	question.Header.Sequence = d.sequence
+	question.Header.Length = uint32(messageHeader + len(question.Data))
+	packet, err := question.MarshalBinary()
 	if err != nil {
 		return err
 	}
-	if renewed.netns != d.netns {
-		renewed.Close()
-		return errors.New("cannot ask the kernel about sockets: the calling thread has changed its network namespace")
+	if err := d.send(packet); err != nil {
+		return err
 	}
-	d.conn = renewed.conn
-	return nil
+	for {
+		part, err := d.receive()
+		if err != nil {
+			return err
+		}
+		if done, err := readPart(part, d.sequence, row); done || err != nil {
+			return err
+		}
+	}
+}
+
+func (d *diag) send(packet []byte) error {
+	var err error
+	closed := d.raw.Write(func(fd uintptr) bool {
+		err = unix.Sendto(int(fd), packet, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		return err != unix.EAGAIN && err != unix.EINTR
+	})
+	return errors.Join(closed, os.NewSyscallError("sendto", err))
+}
+
+// receive returns the next part of an answer, until it is called again.
+func (d *diag) receive() ([]byte, error) {
+	for {
+		var n int
+		var from unix.Sockaddr
+		var err error
+		closed := d.raw.Read(func(fd uintptr) bool {
+			n, from, err = unix.Recvfrom(int(fd), d.buffer, unix.MSG_TRUNC)
+			return err != unix.EAGAIN && err != unix.EINTR
+		})
+		if err := errors.Join(closed, os.NewSyscallError("recvfrom", err)); err != nil {
+			return nil, err
+		}
+		if n > len(d.buffer) {
+			return nil, fmt.Errorf("a part of the answer has %d bytes", n)
+		}
+		if sender, ok := from.(*unix.SockaddrNetlink); ok && sender.Pid == 0 {
+			return d.buffer[:n], nil
+		} // else it is not from the kernel
+	}
 }
 
 // Close closes the netlink socket.

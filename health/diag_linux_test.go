@@ -98,6 +98,36 @@ func recorded(f *testing.F) (tcp, unixes [][]byte) {
 	return tcp, unixes
 }
 
+// FuzzAnswer has the parts of an answer cut anywhere.
+func FuzzAnswer(f *testing.F) {
+	header := func(length uint32, typ, flags uint16, data ...byte) []byte {
+		b := binary.NativeEndian.AppendUint32(nil, length)
+		b = binary.NativeEndian.AppendUint16(b, typ)
+		b = binary.NativeEndian.AppendUint16(b, flags)
+		b = binary.NativeEndian.AppendUint32(b, 7)
+		return append(append(b, 0, 0, 0, 0), data...)
+	}
+	f.Add(header(20, sockDiagByFamily, 2, 1, 2, 3, 4))
+	f.Add(append(header(17, sockDiagByFamily, 2, 1, 0, 0, 0), header(20, 3, 2, 0, 0, 0, 0)...))
+	f.Add(header(20, 2, 0, 0xfe, 0xff, 0xff, 0xff)) // ENOENT
+	f.Add(header(3, 2, 0))
+	f.Add(header(1<<31, 20, 0))
+	f.Fuzz(func(t *testing.T, part []byte) {
+		bytes := 0
+		done, err := readPart(part, 7, func(data []byte) error {
+			bytes += messageHeader + len(data)
+			return nil
+		})
+		if bytes > len(part) {
+			t.Errorf("%d bytes of messages in %d", bytes, len(part))
+		}
+		var said kernelError
+		if errors.As(err, &said) && (!done || said.errno == 0) {
+			t.Errorf("done %v, error %v", done, err)
+		}
+	})
+}
+
 func FuzzInetRow(f *testing.F) {
 	seeds, _ := recorded(f)
 	for _, seed := range seeds {
