@@ -53,6 +53,7 @@ func (p place) covering() [4]place {
 // An inetRow is what an answer tells of one TCP socket.
 type inetRow struct {
 	place
+	id             connectionID
 	state          uint8
 	rqueue, wqueue uint32 // of a listener: depth and limit
 	uid, inode     uint32 // the inode is 0 while nobody has accepted it
@@ -77,6 +78,7 @@ func (r *inetRow) parse(b []byte) error {
 			addr:   [16]byte(b[8:24]),
 			device: binary.NativeEndian.Uint32(b[40:]),
 		},
+		id:     connectionID{b[0], [sockidSize]byte(b[4:])},
 		state:  b[1],
 		rqueue: binary.NativeEndian.Uint32(b[56:]),
 		wqueue: binary.NativeEndian.Uint32(b[60:]),

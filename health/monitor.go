@@ -75,15 +75,13 @@ type Monitor struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	wake    chan struct{} // of one element: somebody wants a look now
+	diver   *diver
 
 	// Of the goroutine only:
-	samples     []Sample
-	waiting     []Waiting
-	want        []bool
-	waitingNext time.Duration // not before then
-	sampleCost  cost
-	waitingCost cost
-	failing     bool
+	samples    []Sample
+	heads      []head
+	sampleCost cost
+	failing    bool
 
 	mu           sync.Mutex
 	closed       bool
@@ -95,6 +93,12 @@ type Monitor struct {
 	second       time.Duration // when the looks' seconds ended last
 	followers    map[*follower]struct{}
 	watchers     map[*Tally]struct{}
+}
+
+// head is the oldest connection of one queue, as far as it was looked at.
+type head struct {
+	age   time.Duration
+	known bool
 }
 
 // look is what the Monitor remembers of one listener.
@@ -128,7 +132,7 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 	}
 	m := &Monitor{
 		cfg: cfg, started: time.Now(), sampler: sampler, wake: make(chan struct{}, 1),
-		samples: make([]Sample, n), waiting: make([]Waiting, n), want: make([]bool, n),
+		samples: make([]Sample, n), heads: make([]head, n),
 		observations: make([]Observation, n), looks: make([]look, n),
 		recent:      NewRecent(names, limits, recentMemory),
 		generations: map[int]*tallies{},
@@ -138,11 +142,15 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 		m.looks[i].history = newHistory(n)
 		m.observations[i].Listening = true // until it was looked at
 	}
+	if m.diver, err = newDiver(cfg); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot watch the accept queues: %w", err), sampler.Close())
+	}
 	m.sift()
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	m.observe(m.now())
 	m.running.Go(func() { m.run(ctx) })
+	m.running.Go(func() { m.diver.run(ctx, m.now, m.wake) })
 	return m, nil
 }
 
@@ -215,10 +223,11 @@ func (m *Monitor) Close() error {
 		f.end(ErrClosed)
 	}
 	clear(m.followers)
+	errs := []error{m.sampler.Close(), m.diver.close()}
 	if m.netstat != nil {
-		return errors.Join(m.sampler.Close(), m.netstat.Close())
+		errs = append(errs, m.netstat.Close())
 	}
-	return m.sampler.Close()
+	return errors.Join(errs...)
 }
 
 // Now is the present moment in the terms of Observation.At.
@@ -250,24 +259,47 @@ func (m *Monitor) observe(at time.Duration) time.Duration {
 		}
 	}
 	m.sampleCost.add(m.now() - at)
-	wanted := false
-	for i, s := range m.samples {
-		m.want[i] = s.Depth > 0
-		wanted = wanted || m.want[i]
-		m.waiting[i] = Waiting{}
-	}
-	if wanted && at >= m.waitingNext {
-		spent, failed := m.sampler.Waiting(m.waiting, m.want)
-		err = errors.Join(err, failed)
-		m.waitingCost.add(spent)
-		m.waitingNext = at + m.waitingCost.pause(m.cfg.WaitingShare)
-	}
+	err = errors.Join(err, m.lookInside(at))
 	m.report(err)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.take(at)
 	m.show()
 	return max(m.pause(), m.sampleCost.pause(m.cfg.SampleShare))
+}
+
+// lookInside finds out how old the heads of the queues are. It takes what the
+// diver has brought, follows that for as long as it lasts, and sends the diver
+// again where it does not.
+func (m *Monitor) lookInside(at time.Duration) error {
+	err := m.diver.bring()
+	dive := false
+	for i, s := range m.samples {
+		m.heads[i] = head{known: s.Depth == 0}
+		if s.Depth == 0 {
+			m.diver.forget(i)
+			continue
+		}
+		failed := m.follow(i)
+		err = errors.Join(err, failed)
+		dive = dive || !m.heads[i].known || at-m.diver.at[i] >= glanceAge
+	}
+	if dive {
+		m.diver.send(at, m.samples)
+	}
+	return err
+}
+
+// follow takes the head from the line that the diver brought. A queue that he
+// found empty, in this moment, has none.
+func (m *Monitor) follow(i int) error {
+	if m.diver.fresh[i] && m.diver.waiting[i].Known && m.diver.waiting[i].Count == 0 {
+		m.heads[i].known = true
+		return nil
+	}
+	var err error
+	m.diver.lines[i], m.heads[i].age, m.heads[i].known, err = m.sampler.head(m.diver.lines[i])
+	return err
 }
 
 // report tells of looks that fail, once until they succeed again.
@@ -298,13 +330,8 @@ func (m *Monitor) take(at time.Duration) {
 		if estimate {
 			l.arrivals.Observe(at, l.accepted+uint64(s.Depth))
 		}
-		o := Observation{At: at, Sample: s, Arrivals: l.arrivals.PerSecond(), HeadKnown: s.Depth == 0}
-		if w := m.waiting[i]; w.Known {
-			l.waiting, l.waitedAt = w, at
-			o.Head, o.HeadKnown = w.Oldest, true
-		} else if s.Depth == 0 {
-			l.waiting, l.waitedAt = Waiting{Known: l.waiting.Known}, at
-		}
+		o := Observation{At: at, Sample: s, Arrivals: l.arrivals.PerSecond(), Head: m.heads[i].age, HeadKnown: m.heads[i].known}
+		l.waiting, l.waitedAt = m.diver.waiting[i], m.diver.at[i]
 		l.growth.Observe(at, s.Depth)
 		l.history.add(o, l.drops)
 		m.observations[i] = o

@@ -14,6 +14,7 @@ type queues struct {
 	// SO_REUSEPORT group have the same place.
 	at      map[place]int
 	waiting []Waiting
+	lines   [][]queued // beside waiting, in no order
 	// listeners says at which place the listener with an inode is.
 	listeners map[uint32]place
 }
@@ -39,7 +40,7 @@ func (q *queues) reset() {
 	}
 	clear(q.at)
 	clear(q.listeners)
-	q.waiting = q.waiting[:0]
+	q.waiting, q.lines = q.waiting[:0], q.lines[:0]
 }
 
 func (q *queues) take(r *inetRow) {
@@ -51,6 +52,7 @@ func (q *queues) take(r *inetRow) {
 	if _, known := q.at[r.place]; !known {
 		q.at[r.place] = len(q.waiting)
 		q.waiting = append(q.waiting, Waiting{Known: true})
+		q.lines = append(q.lines, nil)
 	}
 }
 
@@ -70,8 +72,19 @@ func (q *queues) count(r *inetRow) {
 			w.Youngest = age
 		}
 		w.Count++
+		q.lines[i] = append(q.lines[i], queued{r.id, age})
 		return
 	}
+}
+
+// lineOf returns the connections that wait for the listener with an inode, to
+// be kept.
+func (q *queues) lineOf(inode uint32) line {
+	p, ok := q.listeners[inode]
+	if !ok {
+		return nil
+	}
+	return lineOf(q.lines[q.at[p]])
 }
 
 // of returns what waits for the listener with an inode. It is not known if
