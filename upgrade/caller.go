@@ -23,6 +23,17 @@ type caller struct {
 	phase      Phase
 	phaseSince time.Time
 	overruled  string // what admission had to say against a forced upgrade
+	moment     *moment
+}
+
+// moment is what a report says of the moment of the verdict.
+type moment struct {
+	at       time.Time
+	stranger string // as Supervisor.stranger
+	output   []string
+	accepted uint64 // by a candidate that failed
+	open     int64
+	queues   []QueueAccount
 }
 
 func newCaller(k Kind, r Request) *caller {
@@ -122,33 +133,39 @@ func (s *Supervisor) tell(a Tell) {
 	c.say(Step{Request: c.number, Time: now, ElapsedSeconds: now.Sub(c.started).Seconds(), Phase: a.Phase, Generation: a.Generation, Text: a.Text})
 }
 
+// decide keeps what there is to see at the moment of a verdict.
+func (s *Supervisor) decide(a Decide) {
+	failed := a.Verdict == Aborted || a.Verdict == RolledBack
+	m := &moment{at: time.Now(), stranger: s.stranger, queues: s.cfg.Watcher.Account(a.Request, failed)}
+	if g := s.generations[a.To]; g != nil && failed {
+		m.output = g.process.Output()
+		m.accepted, m.open = g.process.Snapshot().sums()
+	}
+	s.callers[a.Request].moment = m
+}
+
 // reply makes the report and gives it to its caller.
 func (s *Supervisor) reply(a Reply) {
 	c := s.callers[a.Request]
+	c.enter(PhaseVerdict, time.Now())
+	if c.moment == nil {
+		s.decide(Decide{a.Request, a.Verdict, a.To})
+	}
 	delete(s.callers, a.Request)
-	now := time.Now()
-	c.enter(PhaseVerdict, now)
 	report := Report{
 		Request: a.Request, Kind: a.Kind, Verdict: a.Verdict, Reason: a.Reason,
 		From: a.From, To: a.To, Active: a.Active, FromRelease: a.FromRelease, ToRelease: a.ToRelease,
-		Started: c.started, DurationSeconds: now.Sub(c.started).Seconds(), Phases: c.phases,
+		Started: c.started, DurationSeconds: c.moment.at.Sub(c.started).Seconds(), Phases: c.phases,
 		Forced: a.Forced, Note: c.request.Reason, Overruled: c.overruled,
+		Output: c.moment.output, CandidateAccepted: c.moment.accepted, CandidateOpen: c.moment.open, Queues: c.moment.queues,
 		Drained: a.Drained, Cut: a.Cut, CutUnknown: a.CutUnknown,
 	}
 	if a.Verdict == Aborted {
-		report.Reason += s.stranger
+		report.Reason += c.moment.stranger
 	}
-	failed := a.Verdict == Aborted || a.Verdict == RolledBack
-	if g := s.generations[a.To]; g != nil {
-		if !g.ready.IsZero() {
-			report.StartupSeconds = g.ready.Sub(g.started).Seconds()
-		}
-		if failed {
-			report.Output = g.process.Output()
-			report.CandidateAccepted, report.CandidateOpen = g.process.Snapshot().sums()
-		}
+	if g := s.generations[a.To]; g != nil && !g.ready.IsZero() {
+		report.StartupSeconds = g.ready.Sub(g.started).Seconds()
 	}
-	report.Queues = s.cfg.Watcher.Account(a.Request, failed)
 	if len(c.phases) > 0 { // and not refused because another one runs
 		s.reports = append(s.reports, report)
 		s.reports = s.reports[max(0, len(s.reports)-keptReports):]

@@ -178,6 +178,13 @@ type (
 		Cut                    int
 		CutUnknown             bool
 	}
+	// Decide tells the verdict of a request whose Reply waits for a drain: what
+	// the report says of the moment of the verdict is of this one.
+	Decide struct {
+		Request uint64
+		Verdict Verdict
+		To      int
+	}
 	// CloseListeners closes the supervisor's own copies of the listeners.
 	CloseListeners struct{}
 	// Finish ends the supervisor: nothing is left. Failure is empty after an
@@ -220,5 +227,6 @@ func (SetTimer) isAction()       {}
 func (StopTimer) isAction()      {}
 func (Tell) isAction()           {}
 func (Reply) isAction()          {}
+func (Decide) isAction()         {}
 func (CloseListeners) isAction() {}
 func (Finish) isAction()         {}

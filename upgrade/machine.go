@@ -818,6 +818,7 @@ func (m *Machine) endAfter(g *generation, v Verdict, reason string) {
 		return
 	}
 	m.request.verdict, m.request.reason = v, reason
+	m.do(Decide{m.request.Request, v, m.request.to})
 	g.waiter = m.leave(v)
 	m.do(Tell{Request: g.waiter.Request, Phase: PhaseDrain, Generation: g.number, Text: "drains; its end is waited for"})
 }

@@ -41,6 +41,8 @@ func (s *Supervisor) perform(a Action) {
 		s.stopTimer(a.Timer)
 	case Tell:
 		s.tell(a)
+	case Decide:
+		s.decide(a)
 	case Reply:
 		s.reply(a)
 	case CloseListeners:

@@ -81,7 +81,8 @@ type Report struct {
 	FromRelease *Release  `json:"from_release,omitempty"`
 	ToRelease   *Release  `json:"to_release,omitempty"`
 	Started     time.Time `json:"started"`
-	// DurationSeconds is the time from the request to the verdict.
+	// DurationSeconds is the time from the request to the verdict, also where
+	// the report had to wait for a drain.
 	DurationSeconds float64 `json:"duration_seconds"`
 	// StartupSeconds is the part of it that the candidate took from its start
 	// to its ready.
