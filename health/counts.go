@@ -148,7 +148,7 @@ func (m *Monitor) Figures() []Figures {
 		f := Figures{
 			Name: m.cfg.Listeners[i].Name, Limits: m.cfg.Listeners[i].Limits, Observation: o,
 			Waiting: l.waiting, WaitingAt: l.waitedAt,
-			Drops: l.drops, DropsPerSecond: l.dropsPerSecond(o.At),
+			DropsKnown: m.sampler.counts(i), Drops: l.drops, DropsPerSecond: l.dropsPerSecond(o.At),
 			Generations: m.generationFigures(i),
 		}
 		f.FullIn, f.Growing = l.growth.FullIn(o.Sample)

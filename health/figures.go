@@ -33,7 +33,8 @@ type Figures struct {
 	Waiting   Waiting
 	WaitingAt time.Duration
 	// Drops is by how much the drop counter moved since the Monitor's start,
-	// DropsPerSecond its rate over the last second or so.
+	// DropsPerSecond its rate over the last second or so; only if DropsKnown.
+	DropsKnown     bool
 	Drops          uint64
 	DropsPerSecond float64
 	// FullIn is when the queue would be full, growing as it does; only if

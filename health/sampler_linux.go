@@ -75,6 +75,13 @@ func (s *Sampler) Sample(into []Sample) error {
 	return errors.Join(s.errs...)
 }
 
+// counts reports whether the kernel tells what it drops for listener i: it does
+// not for Unix sockets, nor for MPTCP in another network namespace.
+func (s *Sampler) counts(i int) bool {
+	sock := &s.sockets[i]
+	return sock.kind == tcpQueue || sock.kind == mptcpQueue && s.near(sock)
+}
+
 // Err returns why the latest Sample could not look at listener i; nil if it
 // could. ErrUnseen is for good, anything else may be over next time.
 func (s *Sampler) Err(i int) error { return s.errs[i] }

@@ -22,7 +22,9 @@ type Tallied struct {
 	MaxHead   time.Duration
 	HeadKnown bool
 	// Drops is by how much the drop counter moved: packets, not connections.
-	Drops uint64
+	// Only if DropsKnown.
+	DropsKnown bool
+	Drops      uint64
 }
 
 // Sampled is one of the latest looks at a queue.
@@ -53,7 +55,7 @@ func (t *Tally) reset() {
 	m := t.monitor
 	t.all, t.drops = make([]Tallied, len(m.looks)), make([]uint64, len(m.looks))
 	for i := range m.looks {
-		t.all[i].Name = m.cfg.Listeners[i].Name
+		t.all[i].Name, t.all[i].DropsKnown = m.cfg.Listeners[i].Name, m.sampler.counts(i)
 		t.drops[i] = m.looks[i].drops
 	}
 	t.observe(m)

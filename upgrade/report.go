@@ -126,8 +126,8 @@ type QueueAccount struct {
 	// if that could not be seen.
 	MaxSojournSeconds *float64 `json:"max_sojourn_seconds,omitempty"`
 	// Drops is by how much the kernel's counter moved: packets, not
-	// connections.
-	Drops uint64 `json:"drops"`
+	// connections. Nil where the kernel does not count: Unix sockets.
+	Drops *uint64 `json:"drops,omitempty"`
 	// Samples are the last ones before the verdict of an upgrade that was
 	// aborted or rolled back.
 	Samples []QueueSample `json:"samples,omitempty"`
@@ -142,7 +142,7 @@ type QueueSample struct {
 	// not looked at.
 	OldestSeconds *float64 `json:"oldest_seconds,omitempty"`
 	// Drops counts from the request.
-	Drops uint64 `json:"drops"`
+	Drops uint64 `json:"drops,omitempty"`
 }
 
 // PhaseTime is the time spent in one phase of an upgrade.
@@ -228,8 +228,9 @@ type QueueStatus struct {
 	// OldestSeconds is how long the oldest connection has waited; nil if that
 	// was not seen.
 	OldestSeconds *float64 `json:"oldest_seconds,omitempty"`
-	// Drops counts from the supervisor's start: packets, not connections.
-	Drops uint64 `json:"drops"`
+	// Drops counts from the supervisor's start: packets, not connections. Nil
+	// where the kernel does not count: Unix sockets.
+	Drops *uint64 `json:"drops,omitempty"`
 	// ArrivalsPerSecond are smoothed; nil until they are known.
 	ArrivalsPerSecond *float64 `json:"arrivals_per_second,omitempty"`
 	// HeadroomSeconds is how long the queue would take to fill if nobody

@@ -85,7 +85,10 @@ func (w *watcher) Account(request uint64, failed bool) []upgrade.QueueAccount {
 	defer a.tally.End()
 	var all []upgrade.QueueAccount
 	for i, t := range a.tally.Take() {
-		q := upgrade.QueueAccount{Listener: t.Name, Limit: t.Limit, MaxDepth: t.MaxDepth, MaxSojournSeconds: secondsIf(t.MaxHead, t.HeadKnown), Drops: t.Drops}
+		q := upgrade.QueueAccount{Listener: t.Name, Limit: t.Limit, MaxDepth: t.MaxDepth, MaxSojournSeconds: secondsIf(t.MaxHead, t.HeadKnown)}
+		if t.DropsKnown {
+			q.Drops = &t.Drops
+		}
 		if failed && (t.MaxDepth > 0 || t.Drops > 0) {
 			q.Samples = samplesOf(a.tally.Samples(i, sampledTime))
 		}

@@ -39,7 +39,10 @@ func withQueues(st upgrade.Status, figures []health.Figures) upgrade.Status {
 // queueStatus is what is known of f in the words of package upgrade.
 func queueStatus(f health.Figures) *upgrade.QueueStatus {
 	o := f.Observation
-	q := &upgrade.QueueStatus{Depth: o.Depth, Limit: o.Limit, Drops: f.Drops}
+	q := &upgrade.QueueStatus{Depth: o.Depth, Limit: o.Limit}
+	if f.DropsKnown {
+		q.Drops = &f.Drops
+	}
 	if d, ok := f.Oldest(); ok {
 		q.OldestSeconds = new(d.Seconds())
 	}

@@ -14,7 +14,7 @@ func TestStatusTellsOfTheQueues(t *testing.T) {
 	shared := []upgrade.ListenerStatus{{Name: "dns", Network: "udp"}, {Name: "http", Network: "tcp"}, {Name: "admin", Network: "unix"}}
 	got := withQueues(upgrade.Status{Listeners: shared}, []health.Figures{
 		{Name: "admin", Observation: health.Observation{Sample: health.Sample{Depth: 1, Limit: 16}, Arrivals: -1}}, // whose connections cannot be seen
-		{Name: "http", Drops: 9, Observation: health.Observation{
+		{Name: "http", DropsKnown: true, Drops: 9, Observation: health.Observation{
 			Sample:   health.Sample{Depth: 97, Limit: 4096, Drops: 1 << 31},
 			Arrivals: 2000, Head: 12 * time.Millisecond, HeadKnown: true,
 		}},
@@ -23,7 +23,7 @@ func TestStatusTellsOfTheQueues(t *testing.T) {
 	want := []upgrade.ListenerStatus{
 		{Name: "dns", Network: "udp"},
 		{Name: "http", Network: "tcp", Queue: &upgrade.QueueStatus{
-			Depth: 97, Limit: 4096, Drops: 9, OldestSeconds: new(0.012), ArrivalsPerSecond: new(2000.0), HeadroomSeconds: new(2.0),
+			Depth: 97, Limit: 4096, Drops: new(uint64(9)), OldestSeconds: new(0.012), ArrivalsPerSecond: new(2000.0), HeadroomSeconds: new(2.0),
 		}},
 		{Name: "admin", Network: "unix", Queue: &upgrade.QueueStatus{Depth: 1, Limit: 16}},
 	}

@@ -183,8 +183,8 @@ func queueCells(l upgrade.ListenerStatus) []string {
 	if q.Depth > 0 && q.OldestSeconds != nil {
 		oldest = inWords(*q.OldestSeconds)
 	}
-	if !strings.HasPrefix(l.Network, "unix") { // which counts none
-		drops = fmt.Sprint(q.Drops)
+	if q.Drops != nil {
+		drops = fmt.Sprint(*q.Drops)
 	}
 	return []string{depth, oldest, drops}
 }

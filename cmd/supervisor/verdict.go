@@ -63,7 +63,7 @@ func verdictInWords(r upgrade.Report) string {
 // tells says whether q is worth a line: always where a candidate failed, else
 // only if somebody had to wait.
 func tells(v upgrade.Verdict, q upgrade.QueueAccount) bool {
-	return v == upgrade.Aborted || v == upgrade.RolledBack || q.MaxDepth > 0 || q.Drops > 0
+	return v == upgrade.Aborted || v == upgrade.RolledBack || q.MaxDepth > 0 || q.Drops != nil && *q.Drops > 0
 }
 
 // queueInWords is for example "queue http: at most 87 of 4096 waiting, longest
@@ -75,13 +75,15 @@ func queueInWords(q upgrade.QueueAccount) string {
 	} else if q.MaxSojournSeconds != nil {
 		text += ", longest wait " + inWords(*q.MaxSojournSeconds)
 	}
-	switch q.Drops {
-	case 0:
+	switch {
+	case q.Drops == nil:
+		return text
+	case *q.Drops == 0:
 		return text + ", no drops"
-	case 1:
+	case *q.Drops == 1:
 		return text + ", 1 packet dropped"
 	}
-	return text + fmt.Sprintf(", %d packets dropped", q.Drops)
+	return text + fmt.Sprintf(", %d packets dropped", *q.Drops)
 }
 
 // candidateInWords tells of the connections that a candidate took with it: of

@@ -57,6 +57,7 @@ func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 		return err
 	}
 	if w.monitor == nil {
+		w.decided("admission", "let", string(health.ReasonSettled))
 		return nil
 	}
 	w.account(a.Request).judge(w.monitor, a.Force || a.Kind == upgrade.KindRollback)
@@ -103,22 +104,33 @@ func (w *watcher) Gate(ctx context.Context, t upgrade.Target) (why string, err e
 	inTime, cancel := context.WithTimeoutCause(ctx, limit-min(limit/20, 100*time.Millisecond),
 		fmt.Errorf("not well for %v on end within %v", w.cfg.Settle, w.cfg.GateTimeout))
 	defer cancel()
+	decision, reason := "opened", string(health.ReasonSettled)
 	if w.monitor == nil {
-		return fmt.Sprintf("all was well for %v", w.cfg.Settle), health.Settle(inTime, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle))
+		why = fmt.Sprintf("all was well for %v", w.cfg.Settle)
+		if err = health.Settle(inTime, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle)); err != nil {
+			decision, reason = "shut", metrics.ReasonProbe
+		}
+	} else {
+		why, decision, reason, err = w.watchGate(inTime, t, probe)
 	}
-	g := newGatekeeper(w, t)
-	var probing sync.WaitGroup
-	probing.Go(func() {
-		health.Steady(inTime, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle), g.probed)
-	})
-	err = w.monitor.Follow(inTime, lookEvery, g.see)
-	cancel()
-	probing.Wait()
-	why, decision, reason, err := g.verdict(err)
 	if ctx.Err() == nil { // not called off
 		w.decided("gate", decision, reason)
 	}
 	return why, err
+}
+
+// watchGate watches the probe and the queues side by side.
+func (w *watcher) watchGate(ctx context.Context, t upgrade.Target, probe health.Probe) (why, decision, reason string, err error) {
+	g := newGatekeeper(w, t)
+	ctx, cancel := context.WithCancelCause(ctx)
+	var probing sync.WaitGroup
+	probing.Go(func() {
+		health.Steady(ctx, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle), g.probed)
+	})
+	err = w.monitor.Follow(ctx, lookEvery, g.see)
+	cancel(nil)
+	probing.Wait()
+	return g.verdict(err)
 }
 
 // Bake watches until the probe says no too often, or a queue shows that the new

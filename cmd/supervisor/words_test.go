@@ -45,13 +45,13 @@ func TestVerdicts(t *testing.T) {
 			Forced: true, Overruled: "queue http dropped 3 packets",
 			CandidateAccepted: 211, CandidateOpen: 12, Drained: true, Cut: 12,
 			Queues: []upgrade.QueueAccount{
-				{Listener: "http", Limit: 4096, MaxDepth: 87, MaxSojournSeconds: new(0.109)},
+				{Listener: "http", Limit: 4096, MaxDepth: 87, MaxSojournSeconds: new(0.109), Drops: new(uint64(0))},
 				{Listener: "admin", Limit: 128, MaxSojournSeconds: new(0.0)},
 			}},
 			exitRolledBack, `rolled-back: generation 3 lets the queue stand, 400 ms
 admission objected and was overruled: queue http dropped 3 packets
 queue http: at most 87 of 4096 waiting, longest wait 109 ms, no drops
-queue admin: nothing waited, no drops
+queue admin: nothing waited
 generation 3 had accepted 211 connections, of which 12 were open: these may be lost
 generation 3 has ended; its drain deadline cut 12 connections`},
 		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "generation 3 exited with status 1", From: 2, To: 3, Active: 2, CandidateAccepted: 1, CandidateOpen: 1},
@@ -59,8 +59,8 @@ generation 3 has ended; its drain deadline cut 12 connections`},
 		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "the gate stayed shut", From: 2, To: 3, Active: 2, CandidateAccepted: 40, Drained: true},
 			exitAborted, "aborted: the gate stayed shut; generation 2 is active, 0 ms\ngeneration 3 had accepted 40 connections, of which none was open\ngeneration 3 has ended"},
 		{upgrade.Report{Verdict: upgrade.Committed, Reason: "generation 3 is active", From: 2, To: 3, Queues: []upgrade.QueueAccount{
-			{Listener: "http", Limit: 128, MaxDepth: 129, Drops: 40},
-			{Listener: "feed", Limit: 1, Drops: 1},
+			{Listener: "http", Limit: 128, MaxDepth: 129, Drops: new(uint64(40))},
+			{Listener: "feed", Limit: 1, Drops: new(uint64(1))},
 			{Listener: "admin", Limit: 128},
 		}},
 			exitOK, "committed: generation 3 is active, 0 ms\nqueue http: at most 129 of 128 waiting, 40 packets dropped\nqueue feed: nothing waited, 1 packet dropped"},
@@ -123,8 +123,8 @@ func TestStatusForAPerson(t *testing.T) {
 			{Generation: 5, Role: upgrade.RoleCandidate, Release: v2, Started: now},
 		},
 		Listeners: []upgrade.ListenerStatus{
-			{Name: "http", Network: "tcp", Address: "127.0.0.1:8080", Queue: &upgrade.QueueStatus{Depth: 3, Limit: 4096, OldestSeconds: new(0.012), Drops: 7}},
-			{Name: "quiet", Network: "tcp6", Address: "[::1]:8081", Queue: &upgrade.QueueStatus{Limit: 128, OldestSeconds: new(0.0)}},
+			{Name: "http", Network: "tcp", Address: "127.0.0.1:8080", Queue: &upgrade.QueueStatus{Depth: 3, Limit: 4096, OldestSeconds: new(0.012), Drops: new(uint64(7))}},
+			{Name: "quiet", Network: "tcp6", Address: "[::1]:8081", Queue: &upgrade.QueueStatus{Limit: 128, OldestSeconds: new(0.0), Drops: new(uint64(0))}},
 			{Name: "admin", Network: "unix", Address: "/run/web/admin.sock", Queue: &upgrade.QueueStatus{Depth: 1, Limit: 16}},
 			{Name: "dns", Network: "udp", Address: "127.0.0.1:53"},
 		},

@@ -28,7 +28,7 @@ func (o *observer) Figures() []health.Figures {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.depth++
-	return []health.Figures{{Name: "http", Observation: health.Observation{Sample: health.Sample{Depth: o.depth, Limit: 4096, Listening: true}}}}
+	return []health.Figures{{Name: "http", DropsKnown: true, Observation: health.Observation{Sample: health.Sample{Depth: o.depth, Limit: 4096, Listening: true}}}}
 }
 
 func (o *observer) Tally() queue.Tally {

@@ -197,7 +197,7 @@ func (u *Upgrade) account(queues []upgrade.QueueAccount) {
 		if q.Listener != listenerName {
 			continue
 		}
-		u.QueueMaxDepth, u.QueueDrops = &q.MaxDepth, &q.Drops
+		u.QueueMaxDepth, u.QueueDrops = &q.MaxDepth, q.Drops
 		if q.MaxSojournSeconds != nil {
 			ms := *q.MaxSojournSeconds * 1000
 			u.QueueMaxSojournMS = &ms

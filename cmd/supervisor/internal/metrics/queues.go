@@ -84,7 +84,9 @@ func (c *queueCollector) queue(f health.Figures, out chan<- prometheus.Metric) {
 	if o.Arrivals >= 0 {
 		gauge(c.arrivals, o.Arrivals)
 	}
-	out <- prometheus.MustNewConstMetric(c.drops, prometheus.CounterValue, float64(f.Drops), f.Name)
+	if f.DropsKnown {
+		out <- prometheus.MustNewConstMetric(c.drops, prometheus.CounterValue, float64(f.Drops), f.Name)
+	}
 	for _, g := range f.Generations {
 		if len(g.Sojourn) > 0 {
 			count, sum, buckets := histogram(g.Sojourn)

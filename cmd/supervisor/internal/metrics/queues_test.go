@@ -21,13 +21,13 @@ func withQueues() *Metrics {
 				Sample:   health.Sample{Depth: 97, Limit: 4096, Drops: 1 << 31, Listening: true},
 				Arrivals: 2000, Head: 12 * time.Millisecond, HeadKnown: true,
 			},
-			Drops: 7,
+			DropsKnown: true, Drops: 7,
 			Generations: []health.GenerationFigures{
 				{Generation: 3, Sojourn: []uint64{100, 0, 20, 0, 0, 4, 22: 1, 23: 1}},
 				{Generation: 4},
 			},
 		},
-		{Name: "admin", Observation: health.Observation{Sample: health.Sample{Depth: 1, Limit: 128}, Arrivals: -1}},
+		{Name: "admin", DropsKnown: true, Observation: health.Observation{Sample: health.Sample{Depth: 1, Limit: 128}, Arrivals: -1}},
 	}
 	return New(Build{"v1", "abc", "go1"}, Sources{
 		Status: status,

@@ -37,7 +37,7 @@ var noon = time.Date(2026, 5, 4, 12, 0, 0, 250_000_000, time.Local)
 // quiet is a queue in which nothing is wrong.
 func quiet(name string) health.Figures {
 	return health.Figures{
-		Name: name,
+		Name: name, DropsKnown: name != "admin",
 		Observation: health.Observation{
 			At: time.Minute, Sample: health.Sample{Depth: 3, Limit: 128, Listening: true},
 			Head: 4 * time.Millisecond, HeadKnown: true, Arrivals: 512.4,
@@ -60,7 +60,7 @@ func troubled(name string) health.Figures {
 }
 
 func figures() []health.Figures {
-	down := health.Figures{Name: "down", Observation: health.Observation{At: time.Minute, Arrivals: -1}}
+	down := health.Figures{Name: "down", DropsKnown: true, Observation: health.Observation{At: time.Minute, Arrivals: -1}}
 	full := quiet("full")
 	full.Observation.Depth, full.Observation.HeadKnown, full.Observation.Arrivals = 129, false, -1
 	full.SojournKnown, full.Generations = false, nil

@@ -104,7 +104,7 @@ func (l *Listener) take(f health.Figures) {
 	l.Off = f.Limits.Off
 	l.Queue = newQueue(o.Sample, seen)
 	l.OldestSeconds = oldest(f)
-	if counted := countsDrops(l.Network); seen && counted {
+	if seen && f.DropsKnown {
 		l.Drops = &f.Drops
 		l.DropsPerSecond = rate(f.DropsPerSecond)
 	}

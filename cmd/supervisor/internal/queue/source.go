@@ -115,7 +115,7 @@ func (l *Listener) since(e Extremes) {
 	if now := l.OldestSeconds; now != nil && (l.MaxOldestSeconds == nil || *now > *l.MaxOldestSeconds) {
 		l.MaxOldestSeconds = now
 	}
-	if countsDrops(l.Network) {
+	if l.Drops != nil {
 		l.NewDrops = &e.Drops
 	}
 }
