@@ -26,10 +26,13 @@ func (id connectionID) one() netlink.Message {
 }
 
 // age tells how old a connection is that waits to be accepted; waits is false
-// if it does not, or is no more.
+// if it does not, or is no more. Other than a dump, a question about one
+// connection is answered whatever its state: one that was accepted and is being
+// closed by its service belongs to nobody either (its inode is 0 again), but is
+// in none of the states in which connections wait.
 func (d *diag) age(id connectionID) (age time.Duration, waits bool, err error) {
 	err = d.rows(id.one(), func(r *inetRow) {
-		if r.hasInfo && r.inode == 0 {
+		if r.hasInfo && r.inode == 0 && 1<<r.state&(stateEstablished|stateCloseWait) != 0 {
 			age, waits = time.Duration(r.lastDataSent)*time.Millisecond, true
 		}
 	})

@@ -53,6 +53,35 @@ func TestHeadIsFollowedWithoutLookingAnew(t *testing.T) {
 	}
 }
 
+// TestClosedConnectionDoesNotWait: a connection that the service has closed and
+// its client has not belongs to no file, as one that waits does.
+func TestClosedConnectionDoesNotWait(t *testing.T) {
+	t.Parallel()
+	fd, address := listenRaw(t, 64)
+	s, err := NewSampler([]int{fd})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	connectTo(t, address, 2)
+	if _, err := s.Waiting(make([]Waiting, 1), []bool{true}); err != nil {
+		t.Fatal(err)
+	}
+	l := s.line(0)
+	for range 2 {
+		c, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Close(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l, age, ok, err := s.head(l); ok || err != nil {
+		t.Errorf("%d still wait, the oldest for %v: %v", len(l), age, err)
+	}
+}
+
 func BenchmarkHead(b *testing.B) {
 	fd, address := listenRaw(b, 64)
 	s, err := NewSampler([]int{fd})
