@@ -60,10 +60,7 @@ func (m *Monitor) Follow(ctx context.Context, every time.Duration, see func(View
 	}
 	m.followers[f] = struct{}{}
 	m.mu.Unlock()
-	select {
-	case m.wake <- struct{}{}:
-	default: // it is about to look
-	}
+	m.nudge()
 	select {
 	case <-f.done:
 		return f.err
@@ -77,6 +74,14 @@ func (m *Monitor) Follow(ctx context.Context, every time.Duration, see func(View
 		return f.err
 	default:
 		return context.Cause(ctx)
+	}
+}
+
+// nudge asks for a look now.
+func (m *Monitor) nudge() {
+	select {
+	case m.wake <- struct{}{}:
+	default: // it is about to look
 	}
 }
 

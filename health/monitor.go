@@ -29,8 +29,11 @@ type Listener struct {
 // MonitorConfig says what a Monitor looks at, and how often.
 type MonitorConfig struct {
 	Listeners []Listener
-	// Idle is the pause between two looks while nobody follows. Default 100 ms.
+	// Idle is the pause between two looks while nobody follows or tallies: each
+	// wakes the process, which costs more than the look. Default 500 ms.
 	Idle time.Duration
+	// Tallied is the pause while somebody tallies. Default 100 ms.
+	Tallied time.Duration
 	// Quickest is the shortest pause while somebody follows and a queue is short
 	// of room. Default 1 ms.
 	Quickest time.Duration
@@ -45,7 +48,10 @@ type MonitorConfig struct {
 
 func (c MonitorConfig) withDefaults() MonitorConfig {
 	if c.Idle <= 0 {
-		c.Idle = 100 * time.Millisecond
+		c.Idle = 500 * time.Millisecond
+	}
+	if c.Tallied <= 0 {
+		c.Tallied = 100 * time.Millisecond
 	}
 	if c.Quickest <= 0 {
 		c.Quickest = time.Millisecond
@@ -349,10 +355,13 @@ func (m *Monitor) take(at time.Duration) {
 // pause is how long the next look may wait.
 func (m *Monitor) pause() time.Duration {
 	wanted := m.cfg.Idle
+	if len(m.watchers) > 0 {
+		wanted = min(wanted, m.cfg.Tallied)
+	}
 	for f := range m.followers {
 		wanted = min(wanted, f.every)
 	}
-	if wanted >= m.cfg.Idle {
+	if len(m.followers) == 0 {
 		return wanted
 	}
 	for _, o := range m.observations {

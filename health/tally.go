@@ -47,6 +47,7 @@ func (m *Monitor) Tally() *Tally {
 	t.reset()
 	t.base = t.drops
 	m.watchers[t] = struct{}{}
+	m.nudge()
 	return t
 }
 

@@ -25,8 +25,9 @@ import (
 const (
 	// farewell is how long answers may take to reach their callers at the end.
 	farewell = 2 * time.Second
-	// auditInterval is how often the listeners are seen to.
-	auditInterval = time.Second
+	// auditInterval is how often the listeners are seen to while nothing gives
+	// reason to.
+	auditInterval = 5 * time.Second
 )
 
 // host is everything that a running supervisor holds open. Its fields are
