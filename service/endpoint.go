@@ -116,7 +116,7 @@ func (e *endpoint) tend(s *sweep) {
 	case e.packets != nil:
 		e.tendPackets(s)
 	case e.server != nil:
-		e.server.tend(e.listener.conns.open(), s)
+		e.server.tend(e.listener.conns.open(), e.listener.limit, s)
 	default:
 		s.open += len(e.listener.conns.open())
 	}

@@ -151,7 +151,7 @@ func TestGoAwayIsToldInBatches(t *testing.T) {
 	} {
 		s := sweepOf(began.Add(step.after), began, began.Add(30*time.Second), time.Hour)
 		s.held = step.held
-		new(httpServer).tend(conns, &s)
+		new(httpServer).tend(conns, 0, &s)
 		if got := asked(); got != step.want {
 			t.Errorf("step %d: %d were told, want %d", i, got, step.want)
 		}
@@ -178,6 +178,32 @@ func TestSweep(t *testing.T) {
 		s := sweepOf(began.Add(test.at), began, began.Add(test.deadline), 5*time.Second)
 		if s.idle != test.idle || s.grace != test.grace || s.late != test.late || s.short != test.short {
 			t.Errorf("at %v of %v: %+v", test.at, test.deadline, s)
+		}
+	}
+}
+
+// TestBatches: how many clients are sent to the accept queue of another
+// generation at a time.
+func TestBatches(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name             string
+		s                sweep
+		n, limit         int
+		closing, telling int
+	}{
+		{"few", sweep{}, 10, 4096, 16, 16},
+		{"many", sweep{}, 1000, 4096, 50, 50},
+		{"very many", sweep{}, 20_000, 4096, 512, 512},
+		{"short queue", sweep{}, 1000, 128, 16, 16},
+		{"shortest queue", sweep{}, 1000, 1, 1, 1},
+		{"unknown queue", sweep{}, 1000, 0, 50, 50},
+		{"held", sweep{held: true}, 1000, 4096, 0, 0},
+		{"no time", sweep{short: true}, 1000, 128, 16, 1000},
+		{"late", sweep{short: true, late: true}, 1000, 128, 50, 1000},
+	} {
+		if closing, telling := test.s.batches(test.n, test.limit); closing != test.closing || telling != test.telling {
+			t.Errorf("%s: %d closed and %d told, want %d and %d", test.name, closing, telling, test.closing, test.telling)
 		}
 	}
 }

@@ -174,8 +174,8 @@ func (h *httpServer) drain() { h.draining.Store(true) }
 // They are closed a few at a time, and none while they are held. In the same way
 // HTTP/2 connections are told to go, also those that were in their handshake the
 // last time.
-func (h *httpServer) tend(conns []*tracked, s *sweep) {
-	closing, telling := s.batches(len(conns))
+func (h *httpServer) tend(conns []*tracked, limit int, s *sweep) {
+	closing, telling := s.batches(len(conns), limit)
 	for _, t := range conns {
 		if g := t.goAway.Load(); g != nil && telling > 0 && g.ask() {
 			telling--

@@ -26,6 +26,7 @@ type listener struct {
 	gate   gate
 	conns  *registry
 	closed chan struct{} // closed by Close
+	limit  int           // of its accept queue when it came; 0 if it is not known
 	once   sync.Once     // of closed
 	// Set before the first Accept.
 	log      *slog.Logger
@@ -43,7 +44,7 @@ func listenerOf(fd int) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{inner: inner, conns: newRegistry(), closed: make(chan struct{}), log: slog.Default()}
+	l := &listener{inner: inner, conns: newRegistry(), closed: make(chan struct{}), log: slog.Default(), limit: queueLimit(inner)}
 	l.gate.setDeadline = inner.SetDeadline
 	return l, nil
 }

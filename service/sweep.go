@@ -29,9 +29,15 @@ func sweepOf(now, began, deadline time.Time, idle time.Duration) sweep {
 
 // batches are how many of n connections may be closed in this sweep, and how
 // many told to go: their clients come back to another generation, which must not
-// get them all at once.
-func (s *sweep) batches(n int) (closing, telling int) {
+// get them all at once. They come back to an accept queue of that limit, 0 if it
+// is not known. An eighth of it does not fill it before whoever watches it can
+// say hold: the supervisor looks every other tick. At the very end that counts
+// less than to be done.
+func (s *sweep) batches(n, limit int) (closing, telling int) {
 	batch := max(16, n/20)
+	if limit > 0 && !s.late {
+		batch = min(batch, max(1, limit/8))
+	}
 	switch {
 	case s.held:
 		return 0, 0
