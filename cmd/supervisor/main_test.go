@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"supervisor": main,
 		"web":        web,
 		"fetch":      fetch,
+		"datagrams":  datagrams,
 	})
 }
 

@@ -63,7 +63,7 @@ func TestScripts(t *testing.T) {
 }
 
 // buildExamples builds the example services for the scripts.
-func buildExamples(t *testing.T) string {
+func buildExamples(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"misbehave"} {
