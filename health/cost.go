@@ -9,13 +9,15 @@ import (
 // beyond that, it waited for the processor, and that is no reason to look less
 // often.
 type cost struct {
-	last [8]time.Duration // a ring
-	n    int
+	last  [8]time.Duration // a ring
+	n     int
+	total time.Duration
 }
 
 func (c *cost) add(d time.Duration) {
 	c.last[c.n%len(c.last)] = max(d, 1)
 	c.n++
+	c.total += d
 }
 
 // pause is how far apart looks must be to take no more than a share of one core.
