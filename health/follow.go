@@ -105,19 +105,17 @@ func (m *Monitor) show() {
 }
 
 // Objection is what speaks against an upgrade at this moment: drops not long
-// ago, or a queue that stands. Since that may be over since the last look, it
-// looks again for up to the longest of the intervals; the end of ctx cuts that
-// short.
+// ago, or a queue that stands. The last look may be half a second old, and one
+// look does not tell whether connections that wait too long do so all the time.
+// So it looks anew, and where that leaves it open, for a little more than the
+// longest of the intervals; the end of ctx cuts that short.
 func (m *Monitor) Objection(ctx context.Context) (f Finding, objects bool) {
 	f, objects = m.objection()
-	if !objects || f.Reason != ReasonStanding {
-		return f, objects
-	}
-	ctx, cancel := context.WithTimeout(ctx, m.longestInterval())
+	ctx, cancel := context.WithTimeout(ctx, m.longestInterval()*5/4)
 	defer cancel()
 	_ = m.Follow(ctx, m.cfg.Quickest, func(View) bool { // whatever ends it, the latest objection counts
 		f, objects = m.recent.Objection()
-		return !objects
+		return objects && f.Reason != ReasonStanding || m.recent.sure()
 	})
 	return f, objects
 }

@@ -397,24 +397,3 @@ func TestCostIsTheLeastOfTheLast(t *testing.T) {
 		t.Errorf("pause %v, want that of the last ones", p)
 	}
 }
-
-func TestObjectionToAQueueThatStoodIsOver(t *testing.T) {
-	t.Parallel()
-	fd, address := listenRaw(t, 8)
-	m := monitorOf(t, MonitorConfig{Listeners: []Listener{{Name: "a", FD: fd}}})
-	connectTo(t, address, 1)
-	if err := m.Follow(t.Context(), time.Millisecond, func(View) bool { _, stands := m.recent.Objection(); return stands }); err != nil {
-		t.Fatal(err)
-	}
-	if f, objects := m.Objection(t.Context()); !objects || f.Reason != ReasonStanding {
-		t.Errorf("objection to a queue that stands: %v %v", f, objects)
-	}
-	c, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(c)
-	if f, objects := m.Objection(t.Context()); objects { // the last look saw it standing
-		t.Errorf("objection to an empty queue: %v", f)
-	}
-}

@@ -80,6 +80,17 @@ func (r *Recent) Objection() (f Finding, ok bool) {
 	return f, ok
 }
 
+// sure reports whether the last observation settles for each listener that is
+// asked whether its queue stands.
+func (r *Recent) sure() bool {
+	for i := range r.queues {
+		if q := &r.queues[i]; !q.off && !q.sure() {
+			return false
+		}
+	}
+	return true
+}
+
 // Baselines returns how each queue was in the last second before the last
 // observation, in the order of the names: the median depth and the least head,
 // an empty queue's being 0. Dropping goes back as far as the memory, so that
@@ -130,6 +141,15 @@ func (q *recentQueue) objection(memory time.Duration) (Finding, bool) {
 		return f, true
 	}
 	return Finding{}, false
+}
+
+func (q *recentQueue) sure() bool {
+	o := q.now
+	if !o.Listening || o.Depth == 0 {
+		return true
+	}
+	_, waits := q.presence.Since()
+	return o.HeadKnown && (!waits || q.presence.For(o.At) >= q.limits.Interval)
 }
 
 func (q *recentQueue) baseline(memory time.Duration) Baseline {
