@@ -37,6 +37,7 @@ func BenchmarkRollbackFromStandingQueue(b *testing.B) {
 		report := r.failed(run, 0)
 		longest = max(longest, report.Traffic[0].All.MaxMS)
 		drops, failed = drops+r.drops(), failed+report.Failed
+		r.stop()
 	}
 	slices.Sort(took)
 	b.Logf("%v", took)
@@ -94,6 +95,7 @@ func BenchmarkHealthyUpgradeAt5000(b *testing.B) {
 		steady, during = append(steady, before.P99MS), append(during, then.P99MS)
 		difference = append(difference, then.P99MS-before.P99MS)
 		drops, failed = drops+r.drops(), failed+report.Failed
+		r.stop()
 	}
 	b.ReportMetric(median(steady), "steady-p99-ms")
 	b.ReportMetric(median(during), "upgrade-p99-ms")
@@ -123,6 +125,7 @@ func BenchmarkBurst(b *testing.B) {
 		for when := range phases {
 			r := startRig(b, misbehave, setup{listen: shortQueue, flags: []string{"--settle", "300ms"}})
 			dropped[when] = append(dropped[when], r.burstIn(when))
+			r.stop()
 		}
 	}
 	for when, name := range phases {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type rig struct {
 	program string // examples/misbehave
 	log     string // the file that all of them write to
 	target  string // of load: the first listener
+	stop    func() // ends all; the end of the test does so too
 }
 
 // setup is how a rig is set up. The zero value is misbehave behaving, on TCP.
@@ -68,13 +70,14 @@ func startRig(tb testing.TB, misbehave string, s setup) *rig {
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() {
+	r.stop = sync.OnceFunc(func() {
 		r.end(cmd)
 		if tb.Failed() {
 			tb.Logf("%s", r.logged())
 		}
 		_ = os.RemoveAll(dir)
 	})
+	tb.Cleanup(r.stop)
 	status := r.await("an active generation", func(s upgrade.Status) bool {
 		return len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive
 	})
