@@ -28,13 +28,19 @@ func TestObjectionToAQueueThatStoodIsOver(t *testing.T) {
 	}
 }
 
-// The longest pauses: whoever relied on the last look would not know.
+// One look at a connection that has waited too long does not tell whether the
+// queue stands.
 func TestObjectionToAQueueThatHasJustBegunToStand(t *testing.T) {
 	t.Parallel()
 	fd, address := listenRaw(t, 8)
-	m := monitorOf(t, MonitorConfig{Listeners: []Listener{{Name: "a", FD: fd}}, Idle: time.Hour})
+	limits := Limits{Interval: 400 * time.Millisecond}
+	m := monitorOf(t, MonitorConfig{Listeners: []Listener{{Name: "a", FD: fd, Limits: limits}}, Idle: time.Hour})
 	connectTo(t, address, 1)
-	if f, objects := m.Objection(t.Context()); !objects || f.Reason != ReasonStanding || f.Observation.Head < 100*time.Millisecond {
+	waits := func(v View) bool { return v.Observations[0].Head >= 20*time.Millisecond }
+	if err := m.Follow(t.Context(), time.Millisecond, waits); err != nil {
+		t.Fatal(err)
+	}
+	if f, objects := m.Objection(t.Context()); !objects || f.Reason != ReasonStanding || f.Observation.Head < 300*time.Millisecond {
 		t.Errorf("objection to a queue from which nobody takes: %v %v", f, objects)
 	}
 }
