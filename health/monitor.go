@@ -71,7 +71,8 @@ func (c MonitorConfig) withDefaults() MonitorConfig {
 // A Monitor looks at accept queues again and again, in one goroutine, and
 // shows what it sees to whoever follows. It looks often only while somebody
 // does. The drops that it tells of were for want of room, or of memory: stray
-// packets, which the kernel counts as well, are taken out as far as possible. All methods may be called concurrently.
+// packets, which the kernel counts as well, are taken out as far as possible.
+// All methods may be called concurrently.
 type Monitor struct {
 	cfg     MonitorConfig
 	started time.Time
@@ -284,6 +285,9 @@ func (m *Monitor) lookInside(at time.Duration) error {
 		m.heads[i] = head{known: s.Depth == 0}
 		if s.Depth == 0 {
 			m.diver.forget(i)
+			continue
+		}
+		if !m.sampler.seesInside(i) {
 			continue
 		}
 		failed := m.follow(i)

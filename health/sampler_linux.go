@@ -131,6 +131,12 @@ func (s *Sampler) lookUpSubflows() error {
 // as the kernel tells.
 func (s *Sampler) near(sock *socket) bool { return sock.netns == s.diag.netns }
 
+// seesInside reports whether the kernel tells what waits for listener i.
+func (s *Sampler) seesInside(i int) bool {
+	sock := &s.sockets[i]
+	return sock.kind != unixQueue && s.near(sock)
+}
+
 // Waiting looks into the queues of the listeners that are wanted: into[i] gets
 // what waits for listener i if want[i], and is left alone if not. It is one
 // question over netlink about all ports that are wanted. It takes the longer,
@@ -161,8 +167,8 @@ func (s *Sampler) lookInside(into []Waiting, want []bool) error {
 			continue
 		}
 		into[i] = Waiting{}
-		if sock := &s.sockets[i]; sock.kind != unixQueue && s.near(sock) {
-			port, err := sock.port()
+		if s.seesInside(i) {
+			port, err := s.sockets[i].port()
 			if err != nil {
 				return err
 			}
@@ -176,7 +182,7 @@ func (s *Sampler) lookInside(into []Waiting, want []bool) error {
 		return err
 	}
 	for i := range s.sockets {
-		if want[i] && s.sockets[i].kind != unixQueue {
+		if want[i] && s.seesInside(i) {
 			into[i] = s.queues.of(s.sockets[i].inode)
 		}
 	}
