@@ -68,7 +68,10 @@ func (d *diag) dial() error {
 		conn.Close()
 		return errors.New("the calling thread has changed its network namespace")
 	}
-	d.conn, d.raw, d.netns = conn, raw, netns
+	d.conn, d.raw = conn, raw
+	if d.netns == 0 { // others may read it once it is known
+		d.netns = netns
+	}
 	return nil
 }
 

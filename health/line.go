@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"time"
@@ -24,7 +25,7 @@ type queued struct {
 
 // lineOf puts connections in order.
 func lineOf(all []queued) line {
-	slices.SortStableFunc(all, func(a, b queued) int { return int(b.age - a.age) })
+	slices.SortStableFunc(all, func(a, b queued) int { return cmp.Compare(b.age, a.age) })
 	return all[:min(len(all), lineLength)]
 }
 
