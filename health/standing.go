@@ -69,9 +69,13 @@ func (s *Standing) gap() time.Duration {
 	return 5 * s.target()
 }
 
+// proofLasts is for how many gaps an estimate may go on from what was proven.
+const proofLasts = 8
+
 // A presence is a Standing that helps itself where heads are not seen: with
 // Little's law, by which whoever arrives now waits depth/arrivals until it is
-// accepted. An estimate proves nothing of the past.
+// accepted. An estimate proves nothing of the past, but does not take away
+// what was proven either.
 type presence struct {
 	Standing
 	begun  bool
@@ -92,6 +96,10 @@ func (p *presence) observe(o Observation) {
 		known, head = true, 0
 		if float64(o.Depth) >= o.Arrivals*p.target().Seconds() {
 			head = p.target()
+			if p.stands && o.At-p.seen <= proofLasts*p.gap() { // it goes on: what was proven is not lost
+				p.seen = o.At
+				return
+			}
 		}
 	}
 	p.Observe(o.At, o.Depth, head, known)

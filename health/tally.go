@@ -18,7 +18,7 @@ type Tallied struct {
 	Name            string
 	Limit, MaxDepth uint32
 	// MaxHead is the greatest age of a waiting connection that was seen; only
-	// if HeadKnown.
+	// if HeadKnown, that is if one was.
 	MaxHead   time.Duration
 	HeadKnown bool
 	// Drops is by how much the drop counter moved: packets, not connections.
@@ -67,7 +67,7 @@ func (t *Tally) observe(m *Monitor) {
 		a := &t.all[i]
 		a.Limit = o.Limit
 		a.MaxDepth = max(a.MaxDepth, o.Depth)
-		if o.HeadKnown {
+		if o.HeadKnown && o.Depth > 0 { // an empty queue says nothing of how long others waited
 			a.HeadKnown = true
 			a.MaxHead = max(a.MaxHead, o.Head)
 		}
