@@ -59,10 +59,10 @@ const lookLasts = time.Second
 func (f Figures) Oldest() (d time.Duration, ok bool) {
 	o := f.Observation
 	switch {
-	case o.HeadKnown:
-		return o.Head, true
 	case o.Depth == 0:
 		return 0, true
+	case o.HeadKnown:
+		return o.Head, true
 	}
 	recent := f.Waiting.Known && f.Waiting.Count > 0 && o.At-f.WaitingAt <= lookLasts
 	if !recent {

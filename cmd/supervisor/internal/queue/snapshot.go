@@ -133,23 +133,10 @@ func newQueue(s health.Sample, seen bool) Queue {
 	return Queue{Depth: &s.Depth, Limit: &s.Limit, Fill: &fill}
 }
 
-// lookLasts is for how long a look into a queue says how old its oldest
-// connection is: the supervisor does not look at every one of its samples.
-const lookLasts = time.Second
-
-// oldest is how long the oldest connection has waited: in an empty queue 0.
+// oldest is how long the oldest connection has waited.
 func oldest(f health.Figures) *float64 {
-	o := f.Observation
-	switch {
-	case !o.Listening:
-		return nil
-	case o.Depth == 0:
-		return seconds(0, true)
-	case o.HeadKnown:
-		return seconds(o.Head, true)
-	}
-	recent := f.Waiting.Known && f.Waiting.Count > 0 && o.At-f.WaitingAt <= lookLasts
-	return seconds(f.Waiting.Oldest, recent)
+	d, known := f.Oldest()
+	return seconds(d, known && f.Observation.Listening)
 }
 
 // countsDrops reports whether the kernel counts what it drops for such a

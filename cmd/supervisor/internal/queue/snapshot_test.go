@@ -61,11 +61,11 @@ func TestOldestIsKnownOnlyWhereItWasLookedAt(t *testing.T) {
 		"no queue any more": {func(f *health.Figures) { f.Observation.Listening = false }, nil},
 		"a moment ago": {func(f *health.Figures) {
 			f.Observation.HeadKnown = false
-			f.Waiting, f.WaitingAt = health.Waiting{Known: true, Count: 2, Oldest: time.Second}, f.Observation.At-lookLasts
+			f.Waiting, f.WaitingAt = health.Waiting{Known: true, Count: 2, Oldest: time.Second}, f.Observation.At-time.Second
 		}, seconds(time.Second, true)},
 		"long ago": {func(f *health.Figures) {
 			f.Observation.HeadKnown = false
-			f.Waiting, f.WaitingAt = health.Waiting{Known: true, Count: 2, Oldest: time.Second}, f.Observation.At-lookLasts-1
+			f.Waiting, f.WaitingAt = health.Waiting{Known: true, Count: 2, Oldest: time.Second}, f.Observation.At-time.Second-1
 		}, nil},
 	} {
 		f := quiet("http")
