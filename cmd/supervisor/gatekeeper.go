@@ -54,13 +54,12 @@ func (g *gatekeeper) see(v health.View) bool {
 		g.account.progress.Typical(active)
 	}
 	if candidate, ok := v.Count(g.target.Generation); ok {
-		f, state := g.account.progress.Observe(v.At, candidate)
-		if state != health.Shown {
-			finding, open = f, false
-		}
-		if state == health.Stuck {
+		switch f, state := g.account.progress.Observe(v.At, candidate); state {
+		case health.Stuck:
 			g.finding = f
 			return true
+		case health.Open: // what the queues object to is still the reason
+			open = false
 		}
 	}
 	g.finding = finding

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/supervisor/cmd/supervisor/internal/config"
+	"example.com/supervisor/health"
+	"example.com/supervisor/upgrade"
+)
+
+// While it is too early to tell whether the candidate finishes anything, what
+// the queues object to is still what the gate gives as its reason.
+func TestGateTellsOfTheQueuesWhileTheCandidateIsNew(t *testing.T) {
+	t.Parallel()
+	h, fd, _ := held(t, "tcp://127.0.0.1:0")
+	monitor, err := health.NewMonitor(health.MonitorConfig{Listeners: []health.Listener{{Name: "http", FD: fd}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer monitor.Close()
+	waiting, err := net.Dial("tcp", h.all[0].Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Close()
+	monitor.Count(1, []health.Count{{Listener: "http", Accepted: 100, Finished: 100, Durations: []uint64{100}}})
+	monitor.Count(2, []health.Count{{Listener: "http"}})
+
+	cfg := config.Default()
+	cfg.GateTimeout = config.Duration(200 * time.Millisecond) // less than it takes to tell
+	w := newWatcher(cfg, nil, monitor, func(step, decision, reason string) {
+		if step != "gate" || decision != "shut" || reason != string(health.ReasonStanding) {
+			t.Errorf("decided %s %s %s", step, decision, reason)
+		}
+	}, slog.New(slog.DiscardHandler))
+	_, err = w.Gate(t.Context(), upgrade.Target{Generation: 2, Active: 1, Reports: true})
+	if err == nil || !strings.Contains(err.Error(), "listener http: ") {
+		t.Errorf("gate: %v, want what is the matter with the queue", err)
+	}
+}
