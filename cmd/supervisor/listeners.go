@@ -179,10 +179,20 @@ func (h *listeners) seeToQueue(i int) error {
 	if c.Limit >= state.limit {
 		return nil
 	}
-	h.log.Warn("a generation lowered the limit of an accept queue; it is restored", "listener", l.Name, "from", c.Limit, "to", state.limit)
 	if err := unix.Listen(l.FD, int(state.limit)); err != nil {
 		return fmt.Errorf("cannot restore the limit of its accept queue: %w", err)
 	}
+	restored, err := health.Inspect(l.FD)
+	if err != nil {
+		return err
+	}
+	if restored.Limit < state.limit {
+		h.log.Warn("an accept queue cannot be made as long as it was: net.core.somaxconn is lower now",
+			"listener", l.Name, "was", state.limit, "is", restored.Limit, "try", fmt.Sprintf("sysctl -w net.core.somaxconn=%d", state.limit))
+		state.limit = restored.Limit // or it would be said again at every audit
+		return nil
+	}
+	h.log.Warn("a generation lowered the limit of an accept queue; it is restored", "listener", l.Name, "from", c.Limit, "to", state.limit)
 	return nil
 }
 

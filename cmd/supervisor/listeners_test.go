@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/supervisor/health"
 	"example.com/supervisor/internal/listen"
 	"golang.org/x/sys/unix"
 )
@@ -147,5 +148,35 @@ func TestClosedListenersAreLeftAlone(t *testing.T) {
 	auditing.Wait()
 	if err := h.audit(); err == nil {
 		t.Error("closed listeners were looked at")
+	}
+}
+
+func TestLimitIsRestoredAsFarAsTheKernelAllows(t *testing.T) {
+	t.Parallel()
+	h, fd, log := held(t, "tcp://127.0.0.1:0?backlog=64")
+	for _, test := range []struct {
+		was, lowered, want uint32
+		says               string
+	}{
+		{64, 8, 64, "it is restored"},
+		{1 << 30, 8, 0, "net.core.somaxconn is lower now"}, // as if it had been higher
+	} {
+		log.Reset()
+		h.state[0].limit = test.was
+		if err := unix.Listen(fd, int(test.lowered)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := h.audit(); err != nil {
+				t.Error(err)
+			}
+		}
+		c, err := health.Inspect(fd)
+		if err != nil || c.Limit <= test.lowered || test.want > 0 && c.Limit != test.want {
+			t.Errorf("was %d: limit %d, %v", test.was, c.Limit, err)
+		}
+		if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, test.says) {
+			t.Errorf("was %d, want one warning that says %q:\n%s", test.was, test.says, text)
+		}
 	}
 }
