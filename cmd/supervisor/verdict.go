@@ -60,19 +60,24 @@ func verdictInWords(r upgrade.Report) string {
 	return strings.Join(lines, "\n")
 }
 
-// tells says whether q is worth a line: always where a candidate failed, else
-// only if somebody had to wait.
+// tells says whether q is worth a line: always where a candidate failed, never
+// where none was started, since then the reason has said it all, else only if
+// somebody had to wait.
 func tells(v upgrade.Verdict, q upgrade.QueueAccount) bool {
+	if v == upgrade.Refused {
+		return false
+	}
 	return v == upgrade.Aborted || v == upgrade.RolledBack || q.MaxDepth > 0 || q.Drops != nil && *q.Drops > 0
 }
 
 // queueInWords is for example "queue http: at most 87 of 4096 waiting, longest
-// wait 109 ms, no drops".
+// wait 109 ms, no drops". It does not speak of a wait of 0: whoever waited did so
+// for less than a jiffy, or nobody looked how long.
 func queueInWords(q upgrade.QueueAccount) string {
 	text := fmt.Sprintf("queue %s: at most %d of %d waiting", q.Listener, q.MaxDepth, q.Limit)
 	if q.MaxDepth == 0 {
 		text = fmt.Sprintf("queue %s: nothing waited", q.Listener)
-	} else if q.MaxSojournSeconds != nil {
+	} else if q.MaxSojournSeconds != nil && *q.MaxSojournSeconds > 0 {
 		text += ", longest wait " + inWords(*q.MaxSojournSeconds)
 	}
 	switch {
