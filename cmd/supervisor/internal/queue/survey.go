@@ -61,6 +61,7 @@ type Owner struct {
 func NewSurvey(at time.Time, found []health.NamespaceListener, owners []Owner, before *Survey, ns *health.Counters) Survey {
 	s := Survey{Time: at, Listeners: make([]Surveyed, 0, len(found)), Namespace: newCounters(ns)}
 	uniformity, owned, last := uniformities(found), byAddress(owners), before.byInode()
+	lost, lostLately := s.Namespace.lost(nil), s.Namespace.lost(before.namespace())
 	for _, f := range found {
 		l := newSurveyed(f)
 		if l.GroupSize > 0 {
@@ -76,7 +77,7 @@ func NewSurvey(at time.Time, found []health.NamespaceListener, owners []Owner, b
 				l.DropsPerSecond = &perSecond
 			}
 		}
-		l.Trouble = surveyTrouble(&l, f.Listening)
+		l.Trouble = surveyTrouble(&l, f.Listening, lost, lost && lostLately)
 		s.Listeners = append(s.Listeners, l)
 	}
 	s.sort()
@@ -105,18 +106,19 @@ func newSurveyed(f health.NamespaceListener) Surveyed {
 	return l
 }
 
-// surveyTrouble judges a listener without knowing how it was before.
-func surveyTrouble(l *Surveyed, listening bool) []Trouble {
+// surveyTrouble judges a listener without knowing how it was before; lost and
+// lostLately say whether what its counter counted can have been losses.
+func surveyTrouble(l *Surveyed, listening, lost, lostLately bool) []Trouble {
 	if !listening {
 		return []Trouble{notListening}
 	}
 	all := queueTrouble(l.Queue)
 	all = append(all, headTrouble(l.OldestSeconds, surveyTarget)...)
 	switch {
-	case l.DropsPerSecond != nil && *l.DropsPerSecond > 0:
-		all = append(all, Trouble{health.ReasonDrops, fmt.Sprintf("the kernel drops packets of clients that connect: %s a second", frequency(*l.DropsPerSecond))})
-	case l.Drops != nil && *l.Drops > 0:
-		all = append(all, Trouble{health.ReasonDrops, fmt.Sprintf("the kernel dropped %s of clients that connect since it was opened", packets(*l.Drops))})
+	case lostLately && l.DropsPerSecond != nil && *l.DropsPerSecond > 0:
+		all = append(all, Trouble{health.ReasonDrops, fmt.Sprintf("the kernel drops packets of clients that connect, or strays: %s a second", frequency(*l.DropsPerSecond))})
+	case lost && l.Drops != nil && *l.Drops > 0:
+		all = append(all, Trouble{health.ReasonDrops, fmt.Sprintf("the kernel dropped %s since it was opened, strays included", packets(*l.Drops))})
 	}
 	return all
 }
@@ -178,6 +180,26 @@ func uniformities(found []health.NamespaceListener) map[[2]string]*float64 {
 		}
 	}
 	return all
+}
+
+// lost says whether anything can have been dropped in a namespace for want of
+// room, since it was made or since before: without that whatever the counter of
+// a listener counted was strays.
+func (c *Counters) lost(before *Counters) bool {
+	switch {
+	case c == nil:
+		return true
+	case before == nil:
+		return c.ListenDrops > 0
+	}
+	return c.ListenDrops != before.ListenDrops
+}
+
+func (s *Survey) namespace() *Counters {
+	if s == nil {
+		return nil
+	}
+	return s.Namespace
 }
 
 func (s *Survey) byInode() map[uint32]Surveyed {

@@ -106,6 +106,40 @@ func TestSurveyTellsHowFastDropsCome(t *testing.T) {
 	}
 }
 
+// TestSurveyKnowsStrays: where the namespace has lost nothing, a listener's
+// counter has counted strays, and nobody is in trouble.
+func TestSurveyKnowsStrays(t *testing.T) {
+	t.Parallel()
+	listener := func(drops uint32) []health.NamespaceListener {
+		return []health.NamespaceListener{found("tcp", "127.0.0.1:1", 1, 0, 128, drops)}
+	}
+	for _, c := range []struct {
+		before, now *health.Counters
+		want        string
+	}{
+		{nil, &health.Counters{}, ""},
+		{&health.Counters{}, &health.Counters{}, ""},
+		{nil, nil, "the kernel dropped 5 packets since it was opened, strays included"},
+		{nil, &health.Counters{ListenDrops: 1}, "the kernel dropped 5 packets since it was opened, strays included"},
+		{&health.Counters{ListenDrops: 1}, &health.Counters{ListenDrops: 1}, "the kernel dropped 5 packets since it was opened, strays included"},
+		{&health.Counters{ListenDrops: 1}, &health.Counters{ListenDrops: 2}, "the kernel drops packets of clients that connect, or strays: 2 a second"},
+		{&health.Counters{}, nil, "the kernel drops packets of clients that connect, or strays: 2 a second"},
+	} {
+		var before *Survey
+		if c.before != nil {
+			s := NewSurvey(noon, listener(3), nil, nil, c.before)
+			before = &s
+		}
+		var got string
+		for _, x := range NewSurvey(noon.Add(time.Second), listener(5), nil, before, c.now).Listeners[0].Trouble {
+			got += x.Text
+		}
+		if got != c.want {
+			t.Errorf("%v, %v: got %q, want %q", c.before, c.now, got, c.want)
+		}
+	}
+}
+
 func TestSurveyAsJSON(t *testing.T) {
 	t.Parallel()
 	s := someSurvey()
