@@ -1,10 +1,8 @@
 package health
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -86,20 +84,4 @@ func (s *socket) flag(name int) (bool, error) {
 func (s *socket) deferAccept() (time.Duration, error) {
 	seconds, err := unix.GetsockoptInt(s.fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT)
 	return time.Duration(seconds) * time.Second, os.NewSyscallError("getsockopt", err)
-}
-
-// Somaxconn returns net.core.somaxconn of the network namespace of this
-// process: the most that listen(2) gives there. It is applied when listen is
-// called, and a later change does not reach a listener.
-func Somaxconn() (int, error) {
-	const file = "/proc/sys/net/core/somaxconn"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, fmt.Errorf("cannot tell how long an accept queue may be: %w", err)
-	}
-	limit, err := strconv.Atoi(string(bytes.TrimSpace(text)))
-	if err != nil {
-		return 0, fmt.Errorf("cannot tell how long an accept queue may be: %s: %w", file, err)
-	}
-	return limit, nil
 }
