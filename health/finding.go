@@ -16,7 +16,7 @@ func (f Finding) String() string {
 		return f.overall()
 	}
 	text := "listener " + f.Listener + ": " + f.about()
-	if f.Ago > 0 && f.Reason != ReasonDrops {
+	if f.Ago > 0 && f.Reason != ReasonDrops && f.Reason != ReasonUnseen {
 		text += ", " + ago(f.Ago)
 	}
 	return text
@@ -58,6 +58,8 @@ func (f Finding) about() string {
 		return fmt.Sprintf("its queue is deeper than before the upgrade (%s, %d before)", f.fill(), f.Baseline)
 	case ReasonHeadroom:
 		return f.tooShort()
+	case ReasonUnseen:
+		return "its queue cannot be looked at; the last look was " + ago(f.Ago)
 	case ReasonNotListening:
 		return "it does not listen any more: a process that holds it called shutdown(2)"
 	}

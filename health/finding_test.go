@@ -58,6 +58,7 @@ func TestFindingsSayWhatIsTheMatter(t *testing.T) {
 			"all queues were well for 1.5s (least room: http, 2 of 128 waiting, no drops)"},
 		{Finding{Reason: ReasonSettled, For: 100 * ms}, "no queue is judged, for 100ms"},
 		{Finding{Reason: ReasonUnseen}, "the queues have not been looked at"},
+		{Finding{Reason: ReasonUnseen, Listener: "http", Ago: 40 * ms}, "listener http: its queue cannot be looked at; the last look was 40ms ago"},
 		{Finding{Reason: ReasonUnseen, For: 40 * ms, Window: 100 * ms}, "all queues are well, but were seen for 40ms only, and 100ms are wanted"},
 	}
 	for _, test := range tests {

@@ -10,7 +10,8 @@ import (
 type View struct {
 	// Observations are in the order of the Monitor's listeners.
 	Observations []Observation
-	// At is when they were made.
+	// At is when they were made, but for those of listeners that could not be
+	// looked at.
 	At time.Duration
 
 	monitor *Monitor
@@ -45,12 +46,12 @@ func (f *follower) end(err error) {
 	close(f.done)
 }
 
-// Follow shows every look to see, from the first one that is made now, until
-// it returns true or ctx is done, and looks at least every so often; more
-// often where a queue is short of room. see is called by the Monitor's own
-// goroutine: it must return soon and not call the Monitor. Follow returns after
-// the last call: with nil if see returned true, with ctx's cause, or with
-// ErrClosed.
+// Follow shows every look to see, from the first one that is made now and did
+// not fail altogether, until it returns true or ctx is done, and looks at least
+// every so often; more often where a queue is short of room. see is called by
+// the Monitor's own goroutine: it must return soon and not call the Monitor.
+// Follow returns after the last call: with nil if see returned true, with ctx's
+// cause, or with ErrClosed.
 func (m *Monitor) Follow(ctx context.Context, every time.Duration, see func(View) (done bool)) error {
 	f := &follower{every: every, see: see, done: make(chan struct{})}
 	m.mu.Lock()
@@ -85,17 +86,12 @@ func (m *Monitor) nudge() {
 	}
 }
 
-// show shows the observations to all who follow.
-func (m *Monitor) show() {
-	if len(m.followers) == 0 {
+// show shows the observations to all who follow, unless none of them is new.
+func (m *Monitor) show(at time.Duration) {
+	if len(m.followers) == 0 || len(m.observations) > 0 && latest(m.observations) < at {
 		return
 	}
-	v := View{Observations: m.observations, monitor: m}
-	if len(v.Observations) > 0 {
-		v.At = v.Observations[0].At
-	} else {
-		v.At = m.now()
-	}
+	v := View{Observations: m.observations, At: at, monitor: m}
 	for f := range m.followers {
 		if f.see(v) {
 			delete(m.followers, f)

@@ -11,7 +11,8 @@ import "time"
 //     more than max(8, limit/16, what arrives in the target),
 //   - as for the room it has: not less than what arrives in Limits.Headroom.
 //
-// The last two have no memory of a moment, as a burst is no reason to wait.
+// The last two have no memory of a moment, as a burst is no reason to wait. And
+// all were looked at now: an observation that is older than the others is none.
 // What is not known is not held against a queue: the head's age, the arrivals,
 // the baseline. Where the head is not seen, it is estimated from depth and
 // arrivals.
@@ -70,7 +71,12 @@ func (g *Gate) Observe(obs []Observation) (f Finding, open bool) {
 			continue
 		}
 		q.observe(obs[i], g.window)
-		if h, ok := q.objection(obs[i], g.window); ok && (!objected || h.outweighs(f)) {
+		h, ok := q.objection(obs[i], g.window)
+		if !ok && obs[i].At < at { // it has failed to be looked at now
+			h, ok = q.finding(ReasonUnseen, obs[i]), true
+			h.Ago = at - obs[i].At
+		}
+		if ok && (!objected || h.outweighs(f)) {
 			f, objected = h, true
 		}
 	}

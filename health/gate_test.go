@@ -119,6 +119,20 @@ func TestGateNeedsAnObservationOfEach(t *testing.T) {
 	}
 }
 
+func TestGateStaysShutWhileAListenerCannotBeLookedAt(t *testing.T) {
+	t.Parallel()
+	g := NewGate([]Watched{{Name: "a"}, {Name: "b"}}, 100*ms)
+	for at := time.Duration(0); at <= 300*ms; at += 5 * ms {
+		f, open := g.Observe([]Observation{well(at), well(min(at, 50*ms))})
+		if open || at > 200*ms && (f.Reason != ReasonUnseen || f.Listener != "b" || f.Ago != at-50*ms) {
+			t.Fatalf("at %v: open %v, %v", at, open, f)
+		}
+	}
+	if f, open := g.Observe([]Observation{well(305 * ms), well(305 * ms)}); !open {
+		t.Errorf("shut although all can be looked at again: %v", f)
+	}
+}
+
 // A stream is what a fuzzer makes of bytes: two listeners, looked at again and
 // again.
 type stream struct {

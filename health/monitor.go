@@ -261,7 +261,7 @@ func (m *Monitor) observe(at time.Duration) time.Duration {
 	err := m.sampler.Sample(m.samples)
 	m.strays.sift(at, m.samples, m.sampler.Err)
 	for i := range m.samples {
-		if m.sampler.Err(i) != nil { // it means nothing: the last one has to do
+		if m.sampler.Err(i) != nil { // it means nothing
 			m.samples[i] = m.observations[i].Sample
 		}
 	}
@@ -271,7 +271,7 @@ func (m *Monitor) observe(at time.Duration) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.take(at)
-	m.show()
+	m.show(at)
 	return max(m.pause(), m.sampleCost.pause(m.cfg.SampleShare))
 }
 
@@ -325,13 +325,17 @@ func (m *Monitor) report(err error) {
 	m.failing = err != nil
 }
 
-// take turns the samples into observations.
+// take turns the samples into observations. Where one failed, the last
+// observation has to do; its time tells how old it is.
 func (m *Monitor) take(at time.Duration) {
 	estimate := at-m.counted >= countGap && len(m.generations) > 0
 	if estimate {
 		m.counted = at
 	}
 	for i := range m.samples {
+		if m.sampler.Err(i) != nil {
+			continue
+		}
 		l, s := &m.looks[i], m.samples[i]
 		if l.seen {
 			l.drops += uint64(s.Drops - l.last)

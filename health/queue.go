@@ -43,6 +43,7 @@ type Waiting struct {
 // An Observation is one listener at one moment, as the deciders take it.
 type Observation struct {
 	// At counts from a fixed moment, the same for all observations of a stream.
+	// Where a look fails, the last one that did not has to do.
 	At time.Duration
 	Sample
 	// Head is the age of the oldest waiting connection, 0 if the queue is
@@ -141,7 +142,8 @@ const (
 	ReasonNotListening Reason = "not-listening"
 	// ReasonNoProgress: the candidate accepts connections and finishes none.
 	ReasonNoProgress Reason = "no-progress"
-	// ReasonUnseen: there were no observations to judge by.
+	// ReasonUnseen: there were no observations to judge by, or a listener could
+	// not be looked at.
 	ReasonUnseen Reason = "unseen"
 )
 
