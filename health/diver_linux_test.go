@@ -11,7 +11,7 @@ import (
 // would wake the Monitor once more with each of its looks.
 func TestUnixQueuesAreNotLookedIntoInVain(t *testing.T) {
 	t.Parallel()
-	fd := listen(t, 0, &unix.SockaddrUnix{Name: "@"}, 8)
+	fd := listen(t, 0, &unix.SockaddrUnix{}, 8)
 	m := monitorOf(t, MonitorConfig{Listeners: []Listener{{Name: "a", FD: fd}}, Idle: time.Hour})
 	connect(t, addressOf(t, fd))
 	looks := 0
