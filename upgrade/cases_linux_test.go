@@ -338,13 +338,16 @@ func TestFirstGenerationNeverReadyEndsTheSupervisor(t *testing.T) {
 func TestManyFailuresPreventNothing(t *testing.T) {
 	t.Parallel()
 	p := quick()
-	p.Bake = 150 * time.Millisecond
+	p.Bake, p.GateTimeout = 150*time.Millisecond, 2*time.Second
 	r := start(t, p)
 	r.lossless(func() {
 		for range 3 {
 			r.wants(r.upgrade("-crash-before-ready"), upgrade.Aborted)
 			r.wants(r.upgrade("-fail", "x"), upgrade.Aborted)
-			r.wants(r.upgrade("-unhealthy-after", "50ms"), upgrade.RolledBack)
+			// On a busy machine it may be unhealthy before the gate opens.
+			if report := r.upgrade("-unhealthy-after", "50ms"); report.Verdict != upgrade.RolledBack && report.Verdict != upgrade.Aborted {
+				t.Errorf("verdict %s (%s) of one that turns unhealthy", report.Verdict, report.Reason)
+			}
 			r.wants(r.upgrade(), upgrade.Committed)
 		}
 	})
