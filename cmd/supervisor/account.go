@@ -18,6 +18,7 @@ type account struct {
 	watched  []health.Watched
 	bake     *health.Bake
 	progress *health.Progress
+	silent   []health.Observation // room for withoutArrivals
 }
 
 // Begin begins the account of a request.
@@ -60,17 +61,32 @@ func intervalOf(watched []health.Watched) time.Duration {
 	return longest
 }
 
-// bakes takes a look during the bake of a generation.
-func (a *account) bakes(v health.View, generation int) (f health.Finding, tripped bool) {
-	if f, tripped = a.bake.Observe(v.Observations); tripped {
+// bakes takes a look during the bake of t.
+func (a *account) bakes(v health.View, t upgrade.Target) (f health.Finding, tripped bool) {
+	obs := v.Observations
+	if !t.Reports {
+		obs = a.withoutArrivals(obs)
+	}
+	if f, tripped = a.bake.Observe(obs); tripped {
 		return f, true
 	}
-	if count, ok := v.Count(generation); ok {
+	if count, ok := v.Count(t.Generation); ok {
 		if f, state := a.progress.Observe(v.At, count); state == health.Stuck {
 			return f, true
 		}
 	}
 	return f, false
+}
+
+// withoutArrivals is obs as seen of a generation that does not say what it
+// accepts: what the others report would be taken for all there is, and so few
+// arrivals for connections that wait long.
+func (a *account) withoutArrivals(obs []health.Observation) []health.Observation {
+	a.silent = append(a.silent[:0], obs...)
+	for i := range a.silent {
+		a.silent[i].Arrivals = -1
+	}
+	return a.silent
 }
 
 // Account ends the account of a request and tells what was seen.

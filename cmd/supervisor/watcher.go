@@ -166,7 +166,7 @@ func (w *watcher) watchQueues(ctx context.Context, t upgrade.Target) error {
 	var finding health.Finding
 	err := w.monitor.Follow(ctx, lookEvery, func(v health.View) bool {
 		var tripped bool
-		finding, tripped = a.bakes(v, t.Generation)
+		finding, tripped = a.bakes(v, t)
 		return tripped
 	})
 	if err != nil { // called off, or the supervisor stops
