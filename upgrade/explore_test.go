@@ -24,6 +24,7 @@ type world struct {
 	orders   map[int]uint64 // generation: the id of its last pause or resume
 	open     []uint64       // requests without a reply
 	kinds    map[uint64]Kind
+	decided  map[uint64]Verdict // of requests whose reply waits for a drain
 	requests uint64
 	closed   bool // the supervisor's copies of the listeners
 	ended    bool
@@ -48,7 +49,7 @@ func newWorld(t *testing.T, p Policy) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{m: m, told: map[int]int{}, orders: map[int]uint64{}, kinds: map[uint64]Kind{}}
+	return &world{m: m, told: map[int]int{}, orders: map[int]uint64{}, kinds: map[uint64]Kind{}, decided: map[uint64]Verdict{}}
 }
 
 // clone copies the world, the generations of the machine included.
@@ -87,7 +88,7 @@ func (w *world) clone() *world {
 		m.restarting = &r
 	}
 	return &world{m: &m, alive: slices.Clone(w.alive), told: maps.Clone(w.told), orders: maps.Clone(w.orders),
-		timers: slices.Clone(w.timers), open: slices.Clone(w.open), kinds: maps.Clone(w.kinds),
+		timers: slices.Clone(w.timers), open: slices.Clone(w.open), kinds: maps.Clone(w.kinds), decided: maps.Clone(w.decided),
 		requests: w.requests, closed: w.closed, ended: w.ended}
 }
 
@@ -99,7 +100,7 @@ func (w *world) key() string {
 		if g == nil {
 			return "-;"
 		}
-		return fmt.Sprint(g.ready, g.canPause, g.mute, g.terminated, g.drained, w.told[g.number], g.waiter != nil, ";")
+		return fmt.Sprint(g.ready, g.canPause, g.mute, g.terminated, g.drained, w.told[g.number], waits(g), ";")
 	}
 	fmt.Fprintf(&b, "%s %t%t%t%t%t%t;", m.phase, m.bakeStep > bakeWatch && m.phase == PhaseBake, m.bakeStep > bakeAnswer && m.phase == PhaseBake, m.deadline != 0, m.stopping, m.failure != "", m.finished)
 	if r := m.request; r != nil {
@@ -113,7 +114,7 @@ func (w *world) key() string {
 	for _, slot := range [][]*generation{m.draining, m.killed} {
 		var keys []string
 		for _, g := range slot {
-			keys = append(keys, fmt.Sprint(g.mute, g.terminated, g.drained, w.told[g.number] == toldKill, g.waiter != nil, ";"))
+			keys = append(keys, fmt.Sprint(g.mute, g.terminated, g.drained, w.told[g.number] == toldKill, waits(g), ";"))
 		}
 		slices.Sort(keys) // their order decides nothing
 		b.WriteString("|" + strings.Join(keys, ""))
@@ -218,6 +219,14 @@ func (w *world) wrongTurn(e Event, active, paused *generation, orders map[int]ui
 	return ""
 }
 
+// waits tells what is to be answered when a generation has ended.
+func waits(g *generation) Verdict {
+	if g.waiter == nil {
+		return ""
+	}
+	return g.waiter.verdict
+}
+
 // take notes one action.
 func (w *world) take(a Action) string {
 	if n := object(a); n != 0 && !slices.Contains(w.alive, n) {
@@ -254,7 +263,15 @@ func (w *world) take(a Action) string {
 			return fmt.Sprintf("timer %d stopped but not set", a.Timer)
 		}
 		w.timers = slices.DeleteFunc(w.timers, func(t TimerID) bool { return t == a.Timer })
+	case Decide:
+		if _, twice := w.decided[a.Request]; twice {
+			return fmt.Sprintf("request %d decided twice", a.Request)
+		}
+		w.decided[a.Request] = a.Verdict
 	case Reply:
+		if v, ok := w.decided[a.Request]; ok && v != a.Verdict {
+			return fmt.Sprintf("request %d was decided %s and answered %s", a.Request, v, a.Verdict)
+		}
 		if !slices.Contains(w.open, a.Request) {
 			return fmt.Sprintf("request %d answered twice or unasked", a.Request)
 		}
