@@ -35,6 +35,9 @@ func (b *backoff) next() time.Duration {
 	return time.Duration(*b)
 }
 
+// shortest begins anew.
+func (b *backoff) shortest() { *b = backoff(shortestBackoff) }
+
 // sleep waits for the time that next gave, or until stop is closed. Once hurry
 // is closed it waits no longer than the shortest time.
 func (b *backoff) sleep(stop, hurry <-chan struct{}) {

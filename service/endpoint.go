@@ -6,10 +6,15 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/internal/listen"
 )
+
+// revival is how long a supervisor has to have a listener listen again that
+// somebody shut down. It notices within half a second.
+const revival = 3 * time.Second
 
 // An endpoint is one named socket of the service: a listener or, for datagrams,
 // packets. Which of the two is set does not change.
@@ -31,6 +36,9 @@ func (s *Service) newEndpoint(name, network string, fd int) (*endpoint, error) {
 		e.packets, e.user, err = packetsOf(fd)
 	} else if e.listener, err = listenerOf(fd); err == nil {
 		e.listener.log, e.listener.draining = s.log, s.Draining()
+		if s.Supervised() {
+			e.listener.revival = revival
+		}
 		if !s.cfg.WithoutSojourn {
 			e.listener.readSojourns()
 		}

@@ -31,6 +31,9 @@ type listener struct {
 	// Set before the first Accept.
 	log      *slog.Logger
 	draining <-chan struct{} // nil: never
+	// revival is how long a listener that was shut down is waited for; 0 if there
+	// is nobody who would have it listen again.
+	revival time.Duration
 	// prepare, if set, readies a connection before anybody sees it.
 	prepare func(*tracked)
 	// sojourn, if set, tells how long a connection waited to be accepted.
@@ -87,6 +90,7 @@ func fileOf(fd int) (*os.File, error) {
 // pause does not wait for it.
 func (l *listener) Accept() (net.Conn, error) {
 	var wait backoff
+	var deaf deafness
 	for {
 		c, err := l.accept()
 		switch {
@@ -96,10 +100,31 @@ func (l *listener) Accept() (net.Conn, error) {
 		case isTemporary(err):
 			l.log.Warn("cannot accept for now", "err", err, "again_in", wait.next())
 			wait.sleep(l.closed, l.draining)
+		case errors.Is(err, syscall.EINVAL) && l.mayBeRevived(&deaf):
+			wait.shortest()
+			wait.sleep(l.closed, l.draining)
 		default:
 			return nil, err
 		}
 	}
+}
+
+// deafness is a time in which a listener did not listen.
+type deafness struct{ since, last time.Time }
+
+// mayBeRevived reports whether a listener that does not listen, because somebody
+// who shares it called shutdown(2), should be tried again.
+func (l *listener) mayBeRevived(d *deafness) bool {
+	if l.revival <= 0 {
+		return false
+	}
+	now := time.Now()
+	if now.Sub(d.last) > l.revival { // it is another time
+		d.since = now
+		l.log.Warn("somebody called shutdown(2) on the listener; waiting for the supervisor to have it listen again", "at_most", l.revival)
+	}
+	d.last = now
+	return now.Sub(d.since) < l.revival
 }
 
 // accept registers the connection before it leaves the gate: once the gate is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestDrainBeforeRunEndsIt(t *testing.T) {
@@ -82,6 +85,45 @@ func TestCleanupRunsInReverseWithADeadlineEach(t *testing.T) {
 		}
 		close(done)
 	})
+}
+
+// TestListenerThatIsRevivedServesOn: another generation called shutdown(2), and
+// the supervisor has the listener listen again.
+func TestListenerThatIsRevivedServesOn(t *testing.T) {
+	t.Parallel()
+	f := supervise(t, tcpPort("echo"))
+	log := make(logged, 100)
+	f.start(Config{Logger: slog.New(slog.NewTextHandler(log, nil))}, serveEcho)
+	fd := f.listeners[0].FD
+	for range 2 {
+		shutdownListener(t, fd)
+		log.await("shutdown(2)")
+		if err := unix.Listen(fd, 16); err != nil {
+			t.Fatal(err)
+		}
+		at, err := unix.Getsockname(fd) // another port: this one was the kernel's choice
+		if err != nil {
+			t.Fatal(err)
+		}
+		roundTrip(t, dial(t, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: at.(*unix.SockaddrInet4).Port}))
+	}
+}
+
+// logged are lines of a log.
+type logged chan string
+
+func (l logged) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+// await returns when a line with these words was logged.
+func (l logged) await(words string) {
+	for line := range l {
+		if strings.Contains(line, words) {
+			return
+		}
+	}
 }
 
 func TestServerThatCannotAcceptEndsTheService(t *testing.T) {
