@@ -30,8 +30,8 @@ func (m *Monitor) Count(generation int, counts []Count) {
 	}
 	m.counted = at
 	for _, c := range counts {
-		i := slices.IndexFunc(m.cfg.Listeners, func(l Listener) bool { return l.Name == c.Listener })
-		if i < 0 {
+		i, ours := m.index[c.Listener]
+		if !ours {
 			continue
 		}
 		l := &m.looks[i]

@@ -38,6 +38,9 @@ type diag struct {
 	netns    uint64 // cookie of its network namespace
 	sequence uint32
 	buffer   []byte
+	// refused is why there can be no netlink socket; every question is answered
+	// with it. It wraps ErrUnseen.
+	refused error
 }
 
 // dialDiag returns a diag of the calling thread's network namespace.
@@ -47,6 +50,26 @@ func dialDiag() (*diag, error) {
 		return nil, fmt.Errorf("cannot open a netlink socket to ask about sockets: %w", err)
 	}
 	return d, nil
+}
+
+// anyDiag is dialDiag where netlink sockets may not be allowed, as systemd's
+// RestrictAddressFamilies= does and some containers do: the diag then answers
+// nothing.
+func anyDiag() (*diag, error) {
+	d, refused := dialDiag()
+	if refused == nil {
+		return d, nil
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(refused, os.NewSyscallError("socket", err))
+	}
+	defer unix.Close(fd)
+	netns, err := netnsOf(fd)
+	if err != nil {
+		return nil, errors.Join(refused, err)
+	}
+	return &diag{netns: netns, refused: fmt.Errorf("%w: %w", ErrUnseen, refused)}, nil
 }
 
 func (d *diag) dial() error {
@@ -78,6 +101,9 @@ func (d *diag) dial() error {
 // ask sends one question and gives each message of the answer to row, which
 // must not keep it. What was not there to be found is unix.ENOENT.
 func (d *diag) ask(question netlink.Message, row func(data []byte) error) error {
+	if d.refused != nil {
+		return d.refused
+	}
 	err := d.exchange(question, row)
 	var said kernelError
 	switch {

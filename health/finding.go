@@ -112,7 +112,7 @@ func (f Finding) fill() string {
 
 func (f Finding) room() string {
 	text := f.fill() + ", no drops"
-	if room, ok := f.Observation.Headroom(); ok {
+	if room, ok := f.Observation.Headroom(); ok && room < maxHeadroom {
 		text += fmt.Sprintf(", headroom %v", rounded(room))
 	}
 	return text

@@ -18,56 +18,6 @@ const (
 	countGap = 250 * time.Millisecond
 )
 
-// A Listener is a listening stream socket that a Monitor looks at.
-type Listener struct {
-	Name string
-	// FD is borrowed until Close returns.
-	FD     int
-	Limits Limits
-}
-
-// MonitorConfig says what a Monitor looks at, and how often.
-type MonitorConfig struct {
-	Listeners []Listener
-	// Idle is the pause between two looks while nobody follows or tallies: each
-	// wakes the process, which costs more than the look. Default 500 ms.
-	Idle time.Duration
-	// Tallied is the pause while somebody tallies. Default 100 ms.
-	Tallied time.Duration
-	// Quickest is the shortest pause while somebody follows and a queue is short
-	// of room. Default 1 ms.
-	Quickest time.Duration
-	// SampleShare and WaitingShare bound, as a share of one core, what is spent
-	// on depths and on looking into the queues that are not empty: both become
-	// rarer where they are dear. Defaults 0.03 and 0.05.
-	SampleShare, WaitingShare float64
-	// Trouble, if set, is called when looks fail, once until they succeed again,
-	// and when a listener turns out not to listen. It must not block.
-	Trouble func(error)
-}
-
-func (c MonitorConfig) withDefaults() MonitorConfig {
-	if c.Idle <= 0 {
-		c.Idle = 500 * time.Millisecond
-	}
-	if c.Tallied <= 0 {
-		c.Tallied = 100 * time.Millisecond
-	}
-	if c.Quickest <= 0 {
-		c.Quickest = time.Millisecond
-	}
-	if c.SampleShare <= 0 {
-		c.SampleShare = 0.03
-	}
-	if c.WaitingShare <= 0 {
-		c.WaitingShare = 0.05
-	}
-	if c.Trouble == nil {
-		c.Trouble = func(error) {}
-	}
-	return c
-}
-
 // A Monitor looks at accept queues again and again, in one goroutine, and
 // shows what it sees to whoever follows. It looks often only while somebody
 // does. The drops that it tells of were for want of room, or of memory: stray
@@ -75,6 +25,7 @@ func (c MonitorConfig) withDefaults() MonitorConfig {
 // All methods may be called concurrently.
 type Monitor struct {
 	cfg     MonitorConfig
+	index   map[string]int // of the listeners, by name
 	started time.Time
 	sampler *Sampler
 	strays  *strays
@@ -89,6 +40,7 @@ type Monitor struct {
 	heads      []head
 	sampleCost cost
 	failing    bool
+	shared     []shared
 
 	mu           sync.Mutex
 	closed       bool
@@ -106,6 +58,12 @@ type Monitor struct {
 type head struct {
 	age   time.Duration
 	known bool
+}
+
+// shared is how a listener was, which all who hold it can change.
+type shared struct {
+	listening bool
+	limit     uint32
 }
 
 // look is what the Monitor remembers of one listener.
@@ -130,16 +88,19 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot watch the accept queues: %w", err)
 	}
+	if refused := sampler.diag.refused; refused != nil {
+		cfg.Trouble(fmt.Errorf("cannot see for how long connections wait to be accepted: %w; allow AF_NETLINK (systemd: RestrictAddressFamilies=)", refused))
+	}
 	n := len(cfg.Listeners)
-	names, limits := make([]string, n), make([]Limits, n)
+	names, limits, index := make([]string, n), make([]Limits, n), make(map[string]int, n)
 	for i := range cfg.Listeners {
 		l := &cfg.Listeners[i]
 		l.Limits = l.Limits.WithDefaults()
-		names[i], limits[i] = l.Name, l.Limits
+		names[i], limits[i], index[l.Name] = l.Name, l.Limits, i
 	}
 	m := &Monitor{
-		cfg: cfg, started: time.Now(), sampler: sampler, wake: make(chan struct{}, 1),
-		samples: make([]Sample, n), heads: make([]head, n),
+		cfg: cfg, index: index, started: time.Now(), sampler: sampler, wake: make(chan struct{}, 1),
+		samples: make([]Sample, n), heads: make([]head, n), shared: make([]shared, n),
 		observations: make([]Observation, n), looks: make([]look, n),
 		recent:      NewRecent(names, limits, recentMemory),
 		generations: map[int]*tallies{},
@@ -147,7 +108,7 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 	}
 	for i := range m.looks {
 		m.looks[i].history = newHistory(n)
-		m.observations[i].Listening = true // until it was looked at
+		m.observations[i].Listening, m.shared[i].listening = true, true // until it was looked at
 	}
 	if m.diver, err = newDiver(cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot watch the accept queues: %w", err), sampler.Close())
@@ -179,40 +140,6 @@ func (m *Monitor) sift() {
 		counters, err := m.netstat.Read()
 		return counters.ListenDrops, err == nil
 	})
-}
-
-// visible returns a Sampler of the listeners whose queues can be seen, and
-// leaves only these in c.
-func (c *MonitorConfig) visible() (*Sampler, error) {
-	all := c.Listeners
-	sampler, err := samplerOf(all)
-	if err != nil {
-		return nil, err
-	}
-	_ = sampler.Sample(make([]Sample, len(all))) // its errors are asked for one by one
-	c.Listeners = nil
-	for i, l := range all {
-		if err := sampler.Err(i); errors.Is(err, ErrUnseen) {
-			c.Trouble(fmt.Errorf("cannot watch the accept queue of listener %s: %w", l.Name, err))
-			continue
-		}
-		c.Listeners = append(c.Listeners, l)
-	}
-	if len(c.Listeners) == len(all) {
-		return sampler, nil
-	}
-	if err := sampler.Close(); err != nil {
-		return nil, err
-	}
-	return samplerOf(c.Listeners)
-}
-
-func samplerOf(all []Listener) (*Sampler, error) {
-	fds := make([]int, len(all))
-	for i, l := range all {
-		fds[i] = l.FD
-	}
-	return NewSampler(fds)
 }
 
 // Close ends the Monitor; when it returns, the descriptors are not used any
@@ -312,17 +239,23 @@ func (m *Monitor) follow(i int) error {
 	return err
 }
 
-// report tells of looks that fail, once until they succeed again.
+// report tells of looks that fail, once until all succeed again, and of what
+// somebody did to a listener.
 func (m *Monitor) report(err error) {
-	for i, s := range m.samples {
-		if err == nil && !s.Listening {
-			err = fmt.Errorf("listener %s does not listen any more", m.cfg.Listeners[i].Name)
-		}
-	}
 	if err != nil && !m.failing {
 		m.cfg.Trouble(err)
 	}
 	m.failing = err != nil
+	for i, s := range m.samples {
+		was := m.shared[i]
+		switch name := m.cfg.Listeners[i].Name; {
+		case !s.Listening && was.listening:
+			m.cfg.Trouble(fmt.Errorf("listener %s does not listen any more", name))
+		case s.Listening && was.listening && s.Limit < was.limit:
+			m.cfg.Trouble(fmt.Errorf("the limit of listener %s was lowered from %d to %d", name, was.limit, s.Limit))
+		}
+		m.shared[i] = shared{s.Listening, s.Limit}
+	}
 }
 
 // take turns the samples into observations. Where one failed, the last

@@ -23,7 +23,10 @@ type Sampler struct {
 // other descriptor is an error. A listener on which somebody called shutdown(2)
 // is none, and neither is one whose queue cannot be seen: Sample tells that.
 //
-// The Sampler sees into the network namespace of the calling thread.
+// The Sampler sees into the network namespace of the calling thread. Where the
+// process may have no netlink socket (AF_NETLINK, see socket(2)), TCP is sampled
+// all the same, but no queue is looked into, MPTCP counts no drops, and Unix
+// listeners are ErrUnseen.
 func NewSampler(fds []int) (*Sampler, error) {
 	s := &Sampler{errs: make([]error, len(fds)), subflow: map[uint32]uint32{}}
 	for _, fd := range fds {
@@ -34,7 +37,7 @@ func NewSampler(fds []int) (*Sampler, error) {
 		s.sockets = append(s.sockets, sock)
 	}
 	var err error
-	if s.diag, err = dialDiag(); err != nil {
+	if s.diag, err = anyDiag(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -79,7 +82,7 @@ func (s *Sampler) Sample(into []Sample) error {
 // not for Unix sockets, nor for MPTCP in another network namespace.
 func (s *Sampler) counts(i int) bool {
 	sock := &s.sockets[i]
-	return sock.kind == tcpQueue || sock.kind == mptcpQueue && s.near(sock)
+	return sock.kind == tcpQueue || sock.kind == mptcpQueue && s.near(sock) && s.diag.refused == nil
 }
 
 // Err returns why the latest Sample could not look at listener i; nil if it
@@ -110,7 +113,7 @@ func (s *Sampler) sample(sock *socket, into *Sample, subflowErr error) error {
 func (s *Sampler) lookUpSubflows() error {
 	var ports []uint16
 	for i := range s.sockets {
-		if sock := &s.sockets[i]; sock.kind == mptcpQueue && s.near(sock) {
+		if sock := &s.sockets[i]; sock.kind == mptcpQueue && s.near(sock) && s.diag.refused == nil {
 			if port, err := sock.port(); err == nil { // or sample finds out why not
 				ports = append(ports, port)
 			}
@@ -134,7 +137,7 @@ func (s *Sampler) near(sock *socket) bool { return sock.netns == s.diag.netns }
 // seesInside reports whether the kernel tells what waits for listener i.
 func (s *Sampler) seesInside(i int) bool {
 	sock := &s.sockets[i]
-	return sock.kind != unixQueue && s.near(sock)
+	return sock.kind != unixQueue && s.near(sock) && s.diag.refused == nil
 }
 
 // Waiting looks into the queues of the listeners that are wanted: into[i] gets

@@ -327,3 +327,29 @@ func TestSampleTakesNoMemory(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestWithoutNetlink: where a process may have no netlink socket, TCP is sampled
+// all the same.
+func TestWithoutNetlink(t *testing.T) {
+	t.Parallel()
+	fd, address := listenRaw(t, 8)
+	other := listen(t, 0, &unix.SockaddrUnix{Name: "@"}, 5)
+	s, err := NewSampler([]int{fd, other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.diag.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.diag = &diag{netns: s.diag.netns, refused: ErrUnseen}
+	connectTo(t, address, 2)
+	into, waiting := make([]Sample, 2), make([]Waiting, 2)
+	err = s.Sample(into)
+	if !errors.Is(err, ErrUnseen) || s.Err(0) != nil || !errors.Is(s.Err(1), ErrUnseen) || into[0].Depth != 2 || !into[0].Listening {
+		t.Errorf("%+v, %v", into, err)
+	}
+	if _, err := s.Waiting(waiting, []bool{true, true}); err != nil || waiting[0].Known {
+		t.Errorf("%+v, %v", waiting, err)
+	}
+}

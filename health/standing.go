@@ -69,7 +69,8 @@ func (s *Standing) gap() time.Duration {
 	return 5 * s.target()
 }
 
-// proofLasts is for how many gaps an estimate may go on from what was proven.
+// proofLasts is for how many gaps after a head was seen estimates may go on from
+// what it proved.
 const proofLasts = 8
 
 // A presence is a Standing that helps itself where heads are not seen: with
@@ -96,7 +97,7 @@ func (p *presence) observe(o Observation) {
 		known, head = true, 0
 		if float64(o.Depth) >= o.Arrivals*p.target().Seconds() {
 			head = p.target()
-			if p.stands && o.At-p.seen <= proofLasts*p.gap() { // it goes on: what was proven is not lost
+			if p.stands && o.At-p.looked <= proofLasts*p.gap() { // it goes on: what was proven is not lost
 				p.seen = o.At
 				return
 			}

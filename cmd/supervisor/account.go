@@ -17,7 +17,7 @@ type account struct {
 	tally    *health.Tally // nil: the request is not known
 	watched  []health.Watched
 	bake     *health.Bake
-	progress *health.Progress
+	progress *health.Progress     // nil if no listener is judged
 	silent   []health.Observation // room for withoutArrivals
 }
 
@@ -49,16 +49,38 @@ func (w *watcher) account(request uint64) *account {
 func (a *account) judge(m *health.Monitor, tolerant bool) {
 	a.watched = m.Watched(tolerant)
 	a.bake = health.NewBake(a.watched)
-	a.progress = health.NewProgress(intervalOf(a.watched))
+	a.progress = nil
+	if interval, judged := intervalOf(a.watched); judged {
+		a.progress = health.NewProgress(interval)
+	}
 }
 
-// intervalOf is the longest of the intervals.
-func intervalOf(watched []health.Watched) time.Duration {
-	longest := health.Limits{}.WithDefaults().Interval
+// intervalOf is the longest of the intervals of listeners that are judged;
+// false if none is.
+func intervalOf(watched []health.Watched) (longest time.Duration, judged bool) {
 	for _, w := range watched {
-		longest = max(longest, w.Limits.Interval)
+		if !w.Limits.Off {
+			longest, judged = max(longest, w.Limits.Interval), true
+		}
 	}
-	return longest
+	return longest, judged
+}
+
+// outgoing learns from the active generation, before it pauses, how long its
+// connections take.
+func (a *account) outgoing(active health.Count) {
+	if a.progress != nil {
+		a.progress.Typical(active)
+	}
+}
+
+// works judges what a generation said of its work.
+func (a *account) works(v health.View, generation int) (health.Finding, health.ProgressState) {
+	count, ok := v.Count(generation)
+	if !ok || a.progress == nil {
+		return health.Finding{}, health.Shown
+	}
+	return a.progress.Observe(v.At, count)
 }
 
 // bakes takes a look during the bake of t.
@@ -70,10 +92,8 @@ func (a *account) bakes(v health.View, t upgrade.Target) (f health.Finding, trip
 	if f, tripped = a.bake.Observe(obs); tripped {
 		return f, true
 	}
-	if count, ok := v.Count(t.Generation); ok {
-		if f, state := a.progress.Observe(v.At, count); state == health.Stuck {
-			return f, true
-		}
+	if f, state := a.works(v, t.Generation); state == health.Stuck {
+		return f, true
 	}
 	return f, false
 }

@@ -33,7 +33,7 @@ func newGatekeeper(w *watcher, t upgrade.Target) *gatekeeper {
 	a := w.account(t.Request)
 	return &gatekeeper{
 		target: t, account: a, gate: health.NewGate(a.watched, time.Duration(w.cfg.Settle)),
-		settle: time.Duration(w.cfg.Settle), ripe: statsInterval(len(a.watched)) * 3 / 2, began: -1,
+		settle: time.Duration(w.cfg.Settle), ripe: statsInterval(len(w.cfg.Listen)) * 3 / 2, began: -1,
 	}
 }
 
@@ -51,16 +51,14 @@ func (g *gatekeeper) see(v health.View) bool {
 	}
 	finding, open := g.gate.Observe(v.Observations)
 	if active, ok := v.Count(g.target.Active); ok {
-		g.account.progress.Typical(active)
+		g.account.outgoing(active)
 	}
-	if candidate, ok := v.Count(g.target.Generation); ok {
-		switch f, state := g.account.progress.Observe(v.At, candidate); state {
-		case health.Stuck:
-			g.finding = f
-			return true
-		case health.Open: // what the queues object to is still the reason
-			open = false
-		}
+	switch f, state := g.account.works(v, g.target.Generation); state {
+	case health.Stuck:
+		g.finding = f
+		return true
+	case health.Open: // what the queues object to is still the reason
+		open = false
 	}
 	g.finding = finding
 	if !open || !g.hasSettled() || !g.isRipe(v) {

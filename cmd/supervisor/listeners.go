@@ -169,8 +169,9 @@ func (h *listeners) seeToQueue(i int) error {
 		return nil
 	}
 	c, err := health.Inspect(l.FD)
-	if err != nil {
-		return err
+	if err != nil { // it is what it was and listens, that much is known: no reason to refuse anything
+		h.log.Warn("cannot tell the limit of an accept queue", "listener", l.Name, "error", err)
+		return nil
 	}
 	if c.DeferAccept > 0 && !state.deferring {
 		h.log.Warn("TCP_DEFER_ACCEPT is set: connections whose clients have sent nothing are not seen in the accept queue", "listener", l.Name)

@@ -50,13 +50,22 @@ func watchQueues(all []fdpass.Listener, cfg config.Config, log *slog.Logger, tro
 	if err != nil {
 		return nil, err
 	}
-	if q.netstat, err = health.OpenNetstat(); err == nil {
-		q.start, err = q.netstat.Read()
-	}
-	if err != nil {
+	if err := q.openNetstat(); err != nil {
 		log.Warn("cannot tell the counters of the network namespace", "error", err)
 	}
 	return q, nil
+}
+
+func (q *queues) openNetstat() error {
+	netstat, err := health.OpenNetstat()
+	if err != nil {
+		return err
+	}
+	if q.start, err = netstat.Read(); err != nil {
+		return errors.Join(err, netstat.Close())
+	}
+	q.netstat = netstat
+	return nil
 }
 
 // hasQueue reports whether connections wait in a queue there.
