@@ -12,6 +12,9 @@ import (
 var ErrClosed = errors.New("the monitor is closed")
 
 const (
+	// restfulHeadroom is how long a queue must last for it to be looked at less
+	// often while others decide.
+	restfulHeadroom = 10 * time.Second
 	// recentMemory is for how long a drop makes it unwise to deploy.
 	recentMemory = 5 * time.Second
 	// countGap is how long the arrivals are estimated without a new count.
@@ -37,6 +40,7 @@ type Monitor struct {
 
 	// Of the goroutine only:
 	samples    []Sample
+	mayRest    []bool
 	heads      []head
 	sampleCost cost
 	failing    bool
@@ -100,7 +104,7 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 	}
 	m := &Monitor{
 		cfg: cfg, index: index, started: time.Now(), sampler: sampler, wake: make(chan struct{}, 1),
-		samples: make([]Sample, n), heads: make([]head, n), shared: make([]shared, n),
+		samples: make([]Sample, n), mayRest: make([]bool, n), heads: make([]head, n), shared: make([]shared, n),
 		observations: make([]Observation, n), looks: make([]look, n),
 		recent:      NewRecent(names, limits, recentMemory),
 		generations: map[int]*tallies{},
@@ -185,6 +189,7 @@ func (m *Monitor) run(ctx context.Context) {
 
 // observe looks once and returns when to look again.
 func (m *Monitor) observe(at time.Duration) time.Duration {
+	m.sampler.rest(m.mayRest)
 	err := m.sampler.Sample(m.samples)
 	m.strays.sift(at, m.samples, m.sampler.Err)
 	for i := range m.samples {
@@ -282,6 +287,7 @@ func (m *Monitor) take(at time.Duration) {
 		l.growth.Observe(at, s.Depth)
 		l.history.add(o, l.drops)
 		m.observations[i] = o
+		m.mayRest[i] = len(m.followers) > 0 && restful(o)
 	}
 	m.recent.Observe(m.observations)
 	for t := range m.watchers {
@@ -291,6 +297,13 @@ func (m *Monitor) take(at time.Duration) {
 		m.second = at
 		m.endSecond(at)
 	}
+}
+
+// restful reports whether nothing can happen to a queue within a few looks: it
+// is empty, and hardly anybody comes.
+func restful(o Observation) bool {
+	headroom, some := o.Headroom()
+	return o.Depth == 0 && o.Arrivals >= 0 && (!some || headroom >= restfulHeadroom)
 }
 
 // pause is how long the next look may wait.

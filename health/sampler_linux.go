@@ -15,6 +15,11 @@ type Sampler struct {
 	errs    []error // of the latest Sample
 	diag    *diag
 	subflow map[uint32]uint32 // drop counters of the MPTCP listeners, by inode
+	// resting are listeners of which a sample may be as old as restLooks, and
+	// last are those samples. Nil: none rests.
+	resting []bool
+	last    []Sample
+	round   int
 	queues  queues
 }
 
@@ -65,6 +70,10 @@ func (s *Sampler) Sample(into []Sample) error {
 	subflowErr := s.lookUpSubflows()
 	failed := false
 	for i := range s.sockets {
+		if s.rests(i) {
+			into[i] = s.last[i]
+			continue
+		}
 		into[i] = Sample{}
 		s.errs[i] = s.sample(&s.sockets[i], &into[i], subflowErr)
 		if s.errs[i] != nil {
@@ -72,10 +81,29 @@ func (s *Sampler) Sample(into []Sample) error {
 			failed = true
 		}
 	}
+	s.round++
+	copy(s.last, into)
 	if !failed {
 		return nil
 	}
 	return errors.Join(s.errs...)
+}
+
+// restLooks is how many looks one look at a resting listener serves.
+const restLooks = 4
+
+// rest makes the listeners rest for which may is true, from a look at each on.
+// One that could not be looked at does not.
+func (s *Sampler) rest(may []bool) {
+	if s.resting == nil {
+		s.resting, s.last = make([]bool, len(s.sockets)), make([]Sample, len(s.sockets))
+		s.round = 0 // last has nothing yet
+	}
+	copy(s.resting, may)
+}
+
+func (s *Sampler) rests(i int) bool {
+	return s.resting != nil && s.round > 0 && s.resting[i] && s.errs[i] == nil && (s.round+i)%restLooks != 0
 }
 
 // counts reports whether the kernel tells what it drops for listener i: it does
