@@ -42,6 +42,7 @@ type Monitor struct {
 	samples    []Sample
 	mayRest    []bool
 	heads      []head
+	emptyAt    []time.Duration // when a queue was seen empty last
 	sampleCost cost
 	failing    bool
 	shared     []shared
@@ -104,7 +105,7 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 	}
 	m := &Monitor{
 		cfg: cfg, index: index, started: time.Now(), sampler: sampler, wake: make(chan struct{}, 1),
-		samples: make([]Sample, n), mayRest: make([]bool, n), heads: make([]head, n), shared: make([]shared, n),
+		samples: make([]Sample, n), mayRest: make([]bool, n), heads: make([]head, n), emptyAt: make([]time.Duration, n), shared: make([]shared, n),
 		observations: make([]Observation, n), looks: make([]look, n),
 		recent:      NewRecent(names, limits, recentMemory),
 		generations: map[int]*tallies{},
@@ -209,7 +210,8 @@ func (m *Monitor) observe(at time.Duration) time.Duration {
 
 // lookInside finds out how old the heads of the queues are. It takes what the
 // diver has brought, follows that for as long as it lasts, and sends the diver
-// again where it does not.
+// again where it does not; but not for a queue that was seen empty less than its
+// target ago, which cannot stand: the diver's time is for one that may.
 func (m *Monitor) lookInside(at time.Duration) error {
 	err := m.diver.bring()
 	dive := false
@@ -217,6 +219,7 @@ func (m *Monitor) lookInside(at time.Duration) error {
 		m.heads[i] = head{known: s.Depth == 0}
 		if s.Depth == 0 {
 			m.diver.forget(i)
+			m.emptyAt[i] = at
 			continue
 		}
 		if !m.sampler.seesInside(i) {
@@ -224,7 +227,8 @@ func (m *Monitor) lookInside(at time.Duration) error {
 		}
 		failed := m.follow(i)
 		err = errors.Join(err, failed)
-		dive = dive || !m.heads[i].known || at-m.diver.at[i] >= glanceAge
+		mayStand := at-m.emptyAt[i] >= m.cfg.Listeners[i].Limits.Target
+		dive = dive || mayStand && (!m.heads[i].known || at-m.diver.at[i] >= glanceAge)
 	}
 	if dive {
 		m.diver.send(at, m.samples)

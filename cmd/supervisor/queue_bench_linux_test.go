@@ -64,6 +64,14 @@ func sinceStanding(b *testing.B, report upgrade.Report) time.Duration {
 			break // before it stood
 		}
 	}
+	if first < 0 { // no head was seen: it stood since the queue was empty last, at the longest
+		for _, s := range slices.Backward(report.Queues[0].Samples) {
+			if s.Depth == 0 {
+				first = s.Seconds + target
+				break
+			}
+		}
+	}
 	if first < 0 {
 		b.Fatalf("no sample of a standing queue: %+v", report.Queues[0])
 	}
