@@ -29,7 +29,8 @@ type control struct {
 	running  sync.WaitGroup
 	messages chan fdpass.Message // from read to run; closed at the end of the channel
 	ended    chan struct{}       // closed at the end of the channel
-	pending  *pendingPause       // of run only
+	lull     *lull
+	pending  *pendingPause // of run only
 }
 
 // A pendingPause is a pause that is asked for and not yet answered.
@@ -45,6 +46,7 @@ func newControl(s *Service, conn *fdpass.Conn) *control {
 		conn:     conn,
 		messages: make(chan fdpass.Message),
 		ended:    make(chan struct{}),
+		lull:     newLull(),
 	}
 }
 
@@ -110,7 +112,7 @@ func (c *control) read() {
 
 func (c *control) run() {
 	defer c.end()
-	ticker := newStatsTicker(c.service.welcome.StatsMS)
+	ticker := newStatsTicker(c.service.welcome.StatsMS, c.lull)
 	defer ticker.stop()
 	draining := c.service.Draining()
 	for {
@@ -127,7 +129,9 @@ func (c *control) run() {
 		case <-quiet:
 			c.confirmPause()
 		case <-ticker.c:
-			c.reporter.news(ticker.interval)
+			ticker.heard(c.reporter.news(ticker.next()))
+		case <-c.lull.ended:
+			ticker.wake()
 		case <-draining:
 			draining = nil
 			ticker.hasten()
@@ -220,35 +224,5 @@ func (c *control) resume(m fdpass.Resume) {
 func (c *control) sendStats() {
 	if c.reporter != nil {
 		c.reporter.all()
-	}
-}
-
-// A statsTicker ticks at the interval that the supervisor asked for.
-type statsTicker struct {
-	ticker   *time.Ticker
-	c        <-chan time.Time // nil: never
-	interval time.Duration
-}
-
-func newStatsTicker(ms int64) *statsTicker {
-	t := &statsTicker{interval: time.Duration(ms) * time.Millisecond}
-	if t.interval > 0 {
-		t.ticker = time.NewTicker(t.interval)
-		t.c = t.ticker.C
-	}
-	return t
-}
-
-// hasten ticks at the interval of a service that drains.
-func (t *statsTicker) hasten() {
-	if t.ticker != nil {
-		t.interval = min(t.interval, drainingStats)
-		t.ticker.Reset(t.interval)
-	}
-}
-
-func (t *statsTicker) stop() {
-	if t.ticker != nil {
-		t.ticker.Stop()
 	}
 }

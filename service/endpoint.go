@@ -37,7 +37,7 @@ func (s *Service) newEndpoint(name, network string, fd int) (*endpoint, error) {
 	} else if e.listener, err = listenerOf(fd); err == nil {
 		e.listener.log, e.listener.draining = s.log, s.Draining()
 		if s.Supervised() {
-			e.listener.revival = revival
+			e.listener.revival, e.listener.lull = revival, s.control.lull
 		}
 		if !s.cfg.WithoutSojourn {
 			e.listener.readSojourns()

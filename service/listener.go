@@ -34,6 +34,7 @@ type listener struct {
 	// revival is how long a listener that was shut down is waited for; 0 if there
 	// is nobody who would have it listen again.
 	revival time.Duration
+	lull    *lull // that a connection ends; nil if nobody wants to know
 	// prepare, if set, readies a connection before anybody sees it.
 	prepare func(*tracked)
 	// sojourn, if set, tells how long a connection waited to be accepted.
@@ -138,6 +139,7 @@ func (l *listener) accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.lull.stir()
 	return l.track(c), nil
 }
 

@@ -42,15 +42,22 @@ func newReporter(endpoints []*endpoint, tell func(fdpass.Message)) *reporter {
 	return r
 }
 
-// news sends what has changed or was left out for long. The next call comes
-// after interval.
-func (r *reporter) news(interval time.Duration) {
+// news sends what has changed or was left out for long, and reports whether
+// anything had changed, or could not be looked at yet. The next call comes after
+// interval.
+func (r *reporter) news(interval time.Duration) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if !now.Before(r.notBefore) {
-		r.send(now, func(l *reported) bool { return l.counts() != l.last || l.isDue(now, interval) })
+	if now.Before(r.notBefore) {
+		return true
 	}
+	r.send(now, func(l *reported) bool {
+		differs := l.counts() != l.last
+		changed = changed || differs
+		return differs || l.isDue(now, interval)
+	})
+	return changed
 }
 
 // all sends everything, for what it says is final.
