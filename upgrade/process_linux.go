@@ -406,8 +406,12 @@ func (p *process) Drain(id uint64, deadline time.Duration, final bool) {
 }
 
 func (p *process) Hold(hold bool) {
-	if slices.Contains(p.Snapshot().Capabilities, fdpass.CanHold) {
-		p.send(fdpass.Hold{On: hold})
+	if !slices.Contains(p.Snapshot().Capabilities, fdpass.CanHold) {
+		return
+	}
+	select {
+	case p.out <- fdpass.Hold{On: hold}:
+	default: // it has not read what came before, and can do without
 	}
 }
 
