@@ -50,7 +50,9 @@ func usualDecisions() []decision {
 			health.ReasonDrops, health.ReasonStanding, health.ReasonDepth, health.ReasonHeadroom,
 			health.ReasonNotListening, health.ReasonNoProgress, health.ReasonUnseen,
 		},
-		{"bake", "tripped"}: {health.ReasonDrops, health.ReasonStanding, health.ReasonFilling, health.ReasonNotListening},
+		{"bake", "tripped"}: {
+			health.ReasonDrops, health.ReasonStanding, health.ReasonFilling, health.ReasonNotListening, health.ReasonNoProgress,
+		},
 	} {
 		for _, reason := range reasons {
 			all = append(all, decision{step[0], step[1], string(reason)})

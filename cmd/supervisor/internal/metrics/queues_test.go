@@ -149,6 +149,7 @@ supervisor_decisions_total{decision="shut",reason="timeout",step="gate"} 0
 supervisor_decisions_total{decision="shut",reason="unseen",step="gate"} 0
 supervisor_decisions_total{decision="tripped",reason="drops",step="bake"} 0
 supervisor_decisions_total{decision="tripped",reason="filling",step="bake"} 0
+supervisor_decisions_total{decision="tripped",reason="no-progress",step="bake"} 0
 supervisor_decisions_total{decision="tripped",reason="not-listening",step="bake"} 0
 supervisor_decisions_total{decision="tripped",reason="other",step="bake"} 4
 supervisor_decisions_total{decision="tripped",reason="probe",step="bake"} 0
