@@ -43,6 +43,8 @@ func (s *Supervisor) perform(a Action) {
 		s.tell(a)
 	case Decide:
 		s.decide(a)
+		c := s.callers[a.Request]
+		c.enter(PhaseDrain, c.moment.at) // what comes now is after the verdict
 	case Reply:
 		s.reply(a)
 	case CloseListeners:
