@@ -9,6 +9,9 @@ const (
 	// rateTime is the time constant of a Rate, rateLeast what it must have seen.
 	rateTime  = 500 * time.Millisecond
 	rateLeast = 50 * time.Millisecond
+	// rateNone is the least rate that is one: less is what a burst of long ago
+	// left.
+	rateNone = 0.01
 	// rateReset is for how long a total may be less than it was.
 	rateReset = time.Second
 )
@@ -50,5 +53,8 @@ func (r *Rate) PerSecond() float64 {
 	if r.seen < rateLeast || r.weight <= 0 {
 		return -1
 	}
-	return r.sum / r.weight
+	if rate := r.sum / r.weight; rate >= rateNone {
+		return rate
+	}
+	return 0
 }

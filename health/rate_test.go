@@ -71,3 +71,20 @@ func FuzzRate(f *testing.F) {
 		}
 	})
 }
+
+func TestRateFadesToNone(t *testing.T) {
+	t.Parallel()
+	var r Rate
+	for i := range 11 {
+		r.Observe(time.Duration(i)*100*time.Millisecond, uint64(100*i))
+	}
+	if rate := r.PerSecond(); rate < 500 {
+		t.Fatalf("rate %v", rate)
+	}
+	for i := range 20 {
+		r.Observe(time.Second+time.Duration(i+1)*500*time.Millisecond, 1000)
+	}
+	if rate := r.PerSecond(); rate != 0 {
+		t.Errorf("rate %v ten seconds after the last arrival, want 0", rate)
+	}
+}

@@ -53,7 +53,11 @@ func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, 
 // are let in all the same.
 func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 	if err := w.audit(); err != nil {
-		w.decided("admission", "refused", metrics.ReasonListeners)
+		decision := "refused"
+		if a.Force { // which overrules it
+			decision = "let"
+		}
+		w.decided("admission", decision, metrics.ReasonListeners)
 		return err
 	}
 	if w.monitor == nil {

@@ -24,7 +24,7 @@ type decision struct{ step, decision, reason string }
 func newDecisions() *prometheus.CounterVec {
 	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "supervisor_decisions_total",
-		Help: "What was decided at the steps of upgrades and rollbacks, and why; admission that let one pass for another reason than settled was overruled.",
+		Help: "What was decided at the steps of upgrades and rollbacks, and why; admission lets a forced one pass, a rollback, and one while no generation is active, for whatever reason it has against the moment.",
 	}, []string{"step", "decision", "reason"})
 	for _, d := range usualDecisions() {
 		decisions.WithLabelValues(d.step, d.decision, d.reason)

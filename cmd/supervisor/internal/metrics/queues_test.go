@@ -129,7 +129,7 @@ func TestDecisions(t *testing.T) {
 		m.Reported(upgrade.Report{Kind: upgrade.KindUpgrade, Verdict: verdict, Phases: []upgrade.PhaseTime{{Phase: upgrade.PhaseGate}, {Phase: upgrade.PhaseBake}}})
 	}
 	compare(t, m, `
-# HELP supervisor_decisions_total What was decided at the steps of upgrades and rollbacks, and why; admission that let one pass for another reason than settled was overruled.
+# HELP supervisor_decisions_total What was decided at the steps of upgrades and rollbacks, and why; admission lets a forced one pass, a rollback, and one while no generation is active, for whatever reason it has against the moment.
 # TYPE supervisor_decisions_total counter
 supervisor_decisions_total{decision="let",reason="settled",step="admission"} 4
 supervisor_decisions_total{decision="opened",reason="settled",step="gate"} 0
