@@ -26,6 +26,9 @@ type (
 	}
 	// StopRequested ends the supervisor; Now does so without draining.
 	StopRequested struct{ Now bool }
+	// Recovered follows the restoring of a machine whose supervisor was killed:
+	// who is alive. Every other generation of the state has ended.
+	Recovered struct{ Survivors []Survivor }
 	// Admitted and NotAdmitted answer Admit.
 	Admitted struct {
 		Request uint64
@@ -69,6 +72,8 @@ type (
 		Generation int
 		Reason     string
 	}
+	// Rejoined: it can be spoken to again, after its supervisor was killed.
+	Rejoined struct{ Survivor }
 	// Exited: its process has ended, or could not be started. Clean is exit
 	// status 0; Reason says what happened to it: "exited with status 3".
 	Exited struct {
@@ -97,6 +102,15 @@ type (
 		Reason     string
 	}
 )
+
+// A Survivor is a generation that outlived its supervisor.
+type Survivor struct {
+	Generation int
+	// Mute: it cannot be spoken to, or not yet.
+	Mute bool
+	// Ready, CanPause and Draining are what it said; for a mute one, nothing.
+	Ready, CanPause, Draining bool
+}
 
 // Actions on the observers.
 type (
@@ -195,6 +209,8 @@ type (
 func (Boot) isEvent()          {}
 func (Requested) isEvent()     {}
 func (StopRequested) isEvent() {}
+func (Recovered) isEvent()     {}
+func (Rejoined) isEvent()      {}
 func (Admitted) isEvent()      {}
 func (NotAdmitted) isEvent()   {}
 func (TimerFired) isEvent()    {}

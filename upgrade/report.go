@@ -199,6 +199,10 @@ type GenerationStatus struct {
 	Accepted  uint64          `json:"accepted"`
 	Active    int64           `json:"active"`
 	Listeners []ListenerStats `json:"listeners,omitempty"`
+	// MemoryBytes is what all of its processes use; nil if it is not known.
+	MemoryBytes *uint64 `json:"memory_bytes,omitempty"`
+	// Group is the path of its control group; "" if it has none.
+	Group string `json:"cgroup,omitempty"`
 	// DrainDeadline is when a draining generation is ended.
 	DrainDeadline *time.Time `json:"drain_deadline,omitempty"`
 }
