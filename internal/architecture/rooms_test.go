@@ -64,6 +64,7 @@ var rooms = []room{
 	{path: "internal/load", others: []string{sys, histogram}},
 	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
 	{path: "internal/architecture"},
+	{path: "internal/systemdtest", others: []string{sys}},
 
 	{
 		path: "cmd/supervisor",
