@@ -47,11 +47,15 @@ func NewConn(fd int) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use descriptor %d as a channel: %w", fd, err)
 	}
+	return connOf(sock), nil
+}
+
+func connOf(sock *net.UnixConn) *Conn {
 	return &Conn{
 		sock:    sock,
 		packet:  make([]byte, MaxPacket),
 		control: make([]byte, controlSize()),
-	}, nil
+	}
 }
 
 // FromEnv finds the channel that a supervisor gave to this process: it reads
@@ -187,6 +191,17 @@ func (c *Conn) Peer() (pid, uid int, err error) {
 		return 0, 0, fmt.Errorf("cannot tell the peer of the channel: %w", err)
 	}
 	return pid, uid, nil
+}
+
+// Duplicate gives a close-on-exec duplicate of the channel's descriptor, with
+// which the channel can be handed on to another program: [NewConn] takes it
+// there. The Conn stays usable, but only one of the two should receive.
+func (c *Conn) Duplicate() (int, error) {
+	fd, err := c.duplicate()
+	if err != nil {
+		return -1, fmt.Errorf("cannot duplicate the channel: %w", err)
+	}
+	return fd, nil
 }
 
 // Close closes this end and interrupts Send and Receive. What was sent before

@@ -178,6 +178,19 @@ func (c *Conn) credentials() (pid, uid int, err error) {
 	return int(cred.Pid), int(cred.Uid), nil
 }
 
+func (c *Conn) duplicate() (int, error) {
+	raw, err := c.sock.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	own := -1
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		own, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3)
+	})
+	return own, errors.Join(err, os.NewSyscallError("fcntl", failed))
+}
+
 // descriptorsLost says what to do about it: the number of descriptors is the
 // one thing that makes the kernel drop some (unix(7), MSG_CTRUNC).
 func descriptorsLost(arrived int) error {

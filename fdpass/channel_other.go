@@ -28,3 +28,16 @@ func closeFDs([]int) {}
 func describe(Listener) (Listener, error) { return Listener{}, errors.ErrUnsupported }
 
 func (l Listener) verify() (Cookie, error) { return 0, errors.ErrUnsupported }
+
+func (l Listener) restore() error { return errors.ErrUnsupported }
+
+func (c *Conn) duplicate() (int, error) { return -1, errors.ErrUnsupported }
+
+// A socketFile tells a file from another that takes its place.
+type socketFile struct{}
+
+func listenSocket(string) (int, socketFile, error) { return -1, socketFile{}, errors.ErrUnsupported }
+
+func identify(string) (socketFile, error) { return socketFile{}, errors.ErrUnsupported }
+
+func (c *Conn) pidfd(int) int { return -1 }

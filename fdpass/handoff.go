@@ -1,11 +1,8 @@
 package fdpass
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"syscall"
 )
 
 // Offer is the supervisor's end of the handoff: it waits for the child's
@@ -56,10 +53,15 @@ func (o offer) check() error {
 	if err := o.welcome.validate(); err != nil {
 		return err
 	}
-	if err := checkListeners(o.listeners); err != nil {
+	return checkGift(o.listeners)
+}
+
+// checkGift finds the faults of listeners before they are sent.
+func checkGift(ls []Listener) error {
+	if err := checkListeners(ls); err != nil {
 		return err
 	}
-	for _, l := range o.listeners {
+	for _, l := range ls {
 		if err := l.Verify(); err != nil {
 			return err
 		}
@@ -87,24 +89,30 @@ func (o offer) send() error {
 	if err := say(o.c, o.welcome, probe...); err != nil {
 		return err
 	}
-	batches := batchesOf(o.listeners)
+	return give(o.c, o.listeners)
+}
+
+// give sends listeners, which it borrows, in batches, each acknowledged before
+// the next.
+func give(c *Conn, ls []Listener) error {
+	batches := batchesOf(ls)
 	for i, batch := range batches {
-		if err := o.sendBatch(Listeners{Batch: i + 1, Of: len(batches), Listeners: batch}); err != nil {
+		if err := giveBatch(c, Listeners{Batch: i + 1, Of: len(batches), Listeners: batch}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o offer) sendBatch(m Listeners) error {
+func giveBatch(c *Conn, m Listeners) error {
 	fds := make([]int, len(m.Listeners))
 	for i, l := range m.Listeners {
 		fds[i] = l.FD
 	}
-	if err := say(o.c, m, fds...); err != nil {
+	if err := say(c, m, fds...); err != nil {
 		return err
 	}
-	got, err := expect[Received](o.c)
+	got, err := expect[Received](c)
 	if err != nil {
 		return err
 	}
@@ -118,12 +126,12 @@ func compare(sent Listeners, got Received) error {
 			Err: fmt.Errorf("it acknowledges batch %d instead of %d", got.Batch, sent.Batch)}
 	}
 	if got.Count != len(sent.Listeners) || len(got.Cookies) != len(sent.Listeners) {
-		return fmt.Errorf("%w: the child received %d listeners and %d cookies of batch %d, which has %d",
+		return fmt.Errorf("%w: the peer received %d listeners and %d cookies of batch %d, which has %d",
 			ErrCount, got.Count, len(got.Cookies), sent.Batch, len(sent.Listeners))
 	}
 	for i, l := range sent.Listeners {
 		if got.Cookies[i] != l.Cookie {
-			return fmt.Errorf("%w: the child holds socket %d as listener %q instead of %d",
+			return fmt.Errorf("%w: the peer holds socket %d as listener %q instead of %d",
 				ErrCookie, got.Cookies[i], l.Name, l.Cookie)
 		}
 	}
@@ -142,7 +150,7 @@ func Accept(c *Conn, h Hello) (Welcome, []Listener, int, error) {
 	if h.PID == 0 {
 		h.PID = os.Getpid()
 	}
-	in := intake{c: c, probe: -1, names: make(map[string]struct{})}
+	in := intake{batches: newBatches(c), probe: -1}
 	if err := in.run(h); err != nil {
 		in.close()
 		if isViolation(err) {
@@ -156,20 +164,16 @@ func Accept(c *Conn, h Hello) (Welcome, []Listener, int, error) {
 
 // An intake owns what a child has received so far.
 type intake struct {
-	c         *Conn
-	welcome   Welcome
-	probe     int
-	listeners []Listener
-	names     map[string]struct{}
+	batches
+	welcome Welcome
+	probe   int
 }
 
 func (in *intake) close() {
 	if in.probe >= 0 {
 		closeFDs([]int{in.probe})
 	}
-	for _, l := range in.listeners {
-		closeFDs([]int{l.FD})
-	}
+	in.batches.close()
 }
 
 func (in *intake) run(h Hello) error {
@@ -179,20 +183,7 @@ func (in *intake) run(h Hello) error {
 	if err := in.receiveWelcome(); err != nil {
 		return err
 	}
-	of := 0
-	for batch := 1; len(in.listeners) < in.welcome.Listeners; batch++ {
-		m, err := in.receiveBatch()
-		if err != nil {
-			return err
-		}
-		if batch == 1 {
-			of = m.Of
-		}
-		if err := in.take(m, batch, of); err != nil {
-			return err
-		}
-	}
-	return nil
+	return in.receive(in.welcome.Listeners)
 }
 
 func (in *intake) receiveWelcome() error {
@@ -209,113 +200,4 @@ func (in *intake) receiveWelcome() error {
 	}
 	in.welcome = m
 	return nil
-}
-
-// receiveBatch makes the batch's descriptors those of the intake at once, so
-// that they are closed whatever is found to be wrong with them.
-func (in *intake) receiveBatch() (Listeners, error) {
-	m, fds, err := receive[Listeners](in.c)
-	if err != nil {
-		return m, err
-	}
-	for i, fd := range fds {
-		m.Listeners[i].FD = fd
-	}
-	in.listeners = append(in.listeners, m.Listeners...)
-	return m, nil
-}
-
-// take judges a batch and acknowledges it.
-func (in *intake) take(m Listeners, batch, of int) error {
-	if m.Batch != batch || m.Of != of {
-		return &MessageError{Type: m.kind(),
-			Err: fmt.Errorf("it is batch %d of %d where %d of %d was due", m.Batch, m.Of, batch, of)}
-	}
-	want := in.welcome.Listeners
-	if have := len(in.listeners); have > want || (batch == of) != (have == want) {
-		return fmt.Errorf("%w: %d listeners came with batch %d of %d and %d were announced",
-			ErrCount, have, batch, of, want)
-	}
-	for _, l := range m.Listeners {
-		if _, twice := in.names[l.Name]; twice {
-			return &MessageError{Type: m.kind(), Err: fmt.Errorf("listener %q is named twice", l.Name)}
-		}
-		in.names[l.Name] = struct{}{}
-	}
-	return in.acknowledge(m)
-}
-
-// acknowledge tells the truth about what was received even if it is wrong:
-// the supervisor then knows which listener it is about.
-func (in *intake) acknowledge(m Listeners) error {
-	reply := Received{Batch: m.Batch, Count: len(m.Listeners), Cookies: make([]Cookie, 0, len(m.Listeners))}
-	var wrong error
-	for _, l := range m.Listeners {
-		cookie, err := l.verify()
-		if err != nil && wrong == nil {
-			wrong = &MessageError{Type: m.kind(), Err: fmt.Errorf("listener %q: %w", l.Name, err)}
-		}
-		reply.Cookies = append(reply.Cookies, cookie)
-	}
-	return errors.Join(say(in.c, reply), wrong)
-}
-
-// say sends a message. A peer that left before it may have said why.
-func say(c *Conn, m Message, fds ...int) error {
-	err := c.Send(m, fds...)
-	if !errors.Is(err, syscall.EPIPE) {
-		return err
-	}
-	for {
-		got, fds, err := c.Receive()
-		closeFDs(fds)
-		var bad *MessageError
-		switch {
-		case errors.As(err, &bad):
-		case errors.Is(err, io.EOF):
-			return fmt.Errorf("the peer closed the channel before %s was sent: %w", m.kind(), err)
-		case err != nil:
-			return err
-		case peerError(got) != nil:
-			return peerError(got)
-		}
-	}
-}
-
-// peerError is what a peer says that gives up, or nil.
-func peerError(m Message) error {
-	switch m := m.(type) {
-	case Failed:
-		return &PeerError{Type: m.kind(), Reason: m.Reason}
-	case Error:
-		return &PeerError{Type: m.kind(), Reason: m.Reason}
-	}
-	return nil
-}
-
-// expect receives a message of one type that comes without descriptors.
-func expect[M Message](c *Conn) (M, error) {
-	m, _, err := receive[M](c)
-	return m, err
-}
-
-// receive waits for a message of one type. A peer that says failed or error
-// instead is a *PeerError; any other message is out of place.
-func receive[M Message](c *Conn) (M, []int, error) {
-	var none M
-	got, fds, err := c.Receive()
-	if errors.Is(err, io.EOF) {
-		return none, nil, fmt.Errorf("the peer closed the channel before it sent %s: %w", none.kind(), err)
-	}
-	if err != nil {
-		return none, nil, fmt.Errorf("cannot receive %s: %w", none.kind(), err)
-	}
-	if m, ok := got.(M); ok {
-		return m, fds, nil
-	}
-	closeFDs(fds)
-	if err := peerError(got); err != nil {
-		return none, nil, err
-	}
-	return none, nil, &MessageError{Type: got.kind(), Err: fmt.Errorf("it came where %s was due", none.kind())}
 }

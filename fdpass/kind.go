@@ -20,6 +20,7 @@ func (Hold) kind() string      { return "hold" }
 func (Drained) kind() string   { return "drained" }
 func (Stats) kind() string     { return "stats" }
 func (Error) kind() string     { return "error" }
+func (Rejoin) kind() string    { return "rejoin" }
 
 func decodeKind(kind string, data []byte) (Message, error) {
 	switch kind {
@@ -53,6 +54,8 @@ func decodeKind(kind string, data []byte) (Message, error) {
 		return decodeAs[Stats](data)
 	case Error{}.kind():
 		return decodeAs[Error](data)
+	case Rejoin{}.kind():
+		return decodeAs[Rejoin](data)
 	}
 	return nil, fmt.Errorf("%w to protocol version %d", ErrUnknownType, Protocol)
 }

@@ -32,6 +32,20 @@ func (l Listener) Verify() error {
 	return nil
 }
 
+// Restore undoes what a former holder may have left on the socket, which is the
+// same one for all who hold it: the filter that drops new attempts to connect,
+// attached by a generation in its final drain (SO_ATTACH_FILTER, socket(7)), if
+// it was killed before it could detach it; and a cleared O_NONBLOCK (open(2)).
+// It borrows the descriptor. It is for whoever takes listeners over: from the
+// service manager's descriptor store, and after the death of a generation that
+// others outlive. TakeBack does it itself.
+func (l Listener) Restore() error {
+	if err := l.restore(); err != nil {
+		return fmt.Errorf("cannot restore listener %q (descriptor %d): %w", l.Name, l.FD, err)
+	}
+	return nil
+}
+
 // isStream reports whether connections are accepted from the listener.
 func (l Listener) isStream() bool {
 	return strings.HasPrefix(l.Network, "tcp") || l.Network == "unix" || l.Network == "unixpacket"

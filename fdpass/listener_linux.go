@@ -45,6 +45,14 @@ func (l Listener) verify() (Cookie, error) {
 	return got, l.listens()
 }
 
+func (l Listener) restore() error {
+	err := unix.SetsockoptInt(l.FD, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+	if err != nil && !errors.Is(err, unix.ENOENT) { // ENOENT: there is none
+		return os.NewSyscallError("setsockopt", err)
+	}
+	return os.NewSyscallError("fcntl", unix.SetNonblock(l.FD, true))
+}
+
 // option reads one integer of getsockopt(2) at level SOL_SOCKET.
 func (l Listener) option(name int) (int, error) {
 	value, err := unix.GetsockoptInt(l.FD, unix.SOL_SOCKET, name)

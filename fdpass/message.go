@@ -64,6 +64,30 @@ type Welcome struct {
 	StatsMS int64 `json:"stats_ms,omitempty"`
 	// ReadyMS is how long the child has to say ready.
 	ReadyMS int64 `json:"ready_ms,omitempty"`
+	// Rendezvous is the path of the socket where to say [Rejoin] when this
+	// channel ends. Empty: there is none, and the child serves on by itself.
+	Rendezvous string `json:"rendezvous,omitempty"`
+	// Token is the secret of this generation, to be said there: 16 to 128
+	// hexadecimal digits. It is never logged.
+	Token string `json:"token,omitempty"`
+}
+
+// Rejoin is a child's first message on the rendezvous socket of a supervisor
+// that goes on where another one was. Ready says that the child has become
+// ready, heard or not; Draining that it accepts nothing more.
+type Rejoin struct {
+	Protocol   int    `json:"protocol"`
+	PID        int    `json:"pid"`
+	Service    string `json:"service"`
+	Generation int    `json:"generation"`
+	// Token is that of the last Welcome. It is never logged.
+	Token    string `json:"token"`
+	Ready    bool   `json:"ready,omitempty"`
+	Draining bool   `json:"draining,omitempty"`
+	// Listeners is the number of listeners that the child gives back.
+	Listeners    int      `json:"listeners"`
+	Library      string   `json:"library,omitempty"`
+	Capabilities []string `json:"capabilities,omitempty"`
 }
 
 // Listeners carries one batch of listeners; their descriptors are attached to
@@ -189,6 +213,10 @@ type Listener struct {
 	// Cookie is the socket's SO_COOKIE (socket(7)), its identity in every
 	// process that holds it.
 	Cookie Cookie `json:"cookie"`
+	// Kept: somebody beyond the supervisor, the service manager, holds the
+	// socket open. Its accept queue outlives the service, so a final drain
+	// leaves it alone.
+	Kept bool `json:"kept,omitempty"`
 	// FD is the descriptor. Who owns it is said where the Listener is passed.
 	FD int `json:"-"`
 }

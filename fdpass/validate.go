@@ -24,6 +24,11 @@ const (
 	// integer that every JSON reader keeps exactly.
 	MaxID = 1<<53 - 1
 
+	minToken = 16
+	maxToken = 128
+	// maxSocketPath is the length of sun_path without its last zero (unix(7)).
+	maxSocketPath = 107
+
 	maxAddress      = 512
 	maxCapabilities = 32
 	maxGeneration   = math.MaxInt32
@@ -39,17 +44,27 @@ func (m Hello) validate() error {
 		return errors.New("protocol must be 1 or more")
 	case m.Protocol != Protocol:
 		return nil
-	case m.PID < 1 || m.PID > math.MaxInt32:
-		return fmt.Errorf("pid cannot be %d", m.PID)
-	case len(m.Capabilities) > maxCapabilities:
-		return fmt.Errorf("more than %d capabilities", maxCapabilities)
 	}
-	for _, c := range m.Capabilities {
-		if err := checkName(c); err != nil {
-			return fmt.Errorf("capability %q: %w", c, err)
-		}
+	return errors.Join(checkPID(m.PID), checkCapabilities(m.Capabilities), checkText("library", m.Library))
+}
+
+// validate leaves the other fields of a foreign version alone, like that of
+// Hello.
+func (m Rejoin) validate() error {
+	switch {
+	case m.Protocol < 1:
+		return errors.New("protocol must be 1 or more")
+	case m.Protocol != Protocol:
+		return nil
 	}
-	return checkText("library", m.Library)
+	return errors.Join(
+		checkPID(m.PID),
+		checkService(m.Service, m.Generation),
+		checkListenerCount(m.Listeners),
+		checkToken(m.Token),
+		checkCapabilities(m.Capabilities),
+		checkText("library", m.Library),
+	)
 }
 
 func (m Welcome) validate() error {
@@ -58,18 +73,74 @@ func (m Welcome) validate() error {
 		return errors.New("protocol must be 1 or more")
 	case m.Protocol != Protocol:
 		return nil
-	case m.Service == "":
-		return errors.New("service is missing")
-	case m.Generation < 1 || m.Generation > maxGeneration:
-		return fmt.Errorf("generation cannot be %d", m.Generation)
-	case m.Listeners < 0 || m.Listeners > MaxListeners:
-		return fmt.Errorf("listeners must be from 0 to %d, not %d", MaxListeners, m.Listeners)
 	}
 	return errors.Join(
-		checkText("service", m.Service),
+		checkService(m.Service, m.Generation),
+		checkListenerCount(m.Listeners),
 		checkMillis("stats_ms", m.StatsMS),
 		checkMillis("ready_ms", m.ReadyMS),
+		checkRendezvous(m.Rendezvous, m.Token),
 	)
+}
+
+func checkPID(pid int) error {
+	if pid < 1 || pid > math.MaxInt32 {
+		return fmt.Errorf("pid cannot be %d", pid)
+	}
+	return nil
+}
+
+func checkService(name string, generation int) error {
+	if name == "" {
+		return errors.New("service is missing")
+	}
+	if generation < 1 || generation > maxGeneration {
+		return fmt.Errorf("generation cannot be %d", generation)
+	}
+	return checkText("service", name)
+}
+
+func checkListenerCount(n int) error {
+	if n < 0 || n > MaxListeners {
+		return fmt.Errorf("listeners must be from 0 to %d, not %d", MaxListeners, n)
+	}
+	return nil
+}
+
+func checkCapabilities(all []string) error {
+	if len(all) > maxCapabilities {
+		return fmt.Errorf("more than %d capabilities", maxCapabilities)
+	}
+	for _, c := range all {
+		if err := checkName(c); err != nil {
+			return fmt.Errorf("capability %q: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// checkRendezvous also reports one of the two without the other.
+func checkRendezvous(path, token string) error {
+	switch {
+	case path == "" && token == "":
+		return nil
+	case path == "":
+		return errors.New("a token comes without a rendezvous")
+	case !strings.HasPrefix(path, "/"):
+		return errors.New("rendezvous must be an absolute path")
+	case len(path) > maxSocketPath:
+		return fmt.Errorf("rendezvous is longer than %d bytes", maxSocketPath)
+	}
+	return errors.Join(checkText("rendezvous", path), checkToken(token))
+}
+
+// checkToken does not repeat the token: it is a secret.
+func checkToken(s string) error {
+	notHex := func(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF", r) }
+	if len(s) < minToken || len(s) > maxToken || strings.ContainsFunc(s, notHex) {
+		return fmt.Errorf("token must be from %d to %d hexadecimal digits", minToken, maxToken)
+	}
+	return nil
 }
 
 func (m Listeners) validate() error {
