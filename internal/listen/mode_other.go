@@ -15,15 +15,15 @@ func restrictMode(int, fs.FileMode) error { return nil }
 
 // finishFile gives the socket's file the mode asked for, where one was, and
 // returns its identity.
-func finishFile(path string, mode fs.FileMode) (fileID, error) {
+func finishFile(path string, mode fs.FileMode) (FileID, error) {
 	if mode != 0 {
 		if err := os.Chmod(path, mode); err != nil {
-			return fileID{}, err
+			return FileID{}, err
 		}
 	}
 	var stat syscall.Stat_t
 	if err := syscall.Lstat(path, &stat); err != nil {
-		return fileID{}, err
+		return FileID{}, err
 	}
 	return identify(&stat), nil
 }

@@ -21,8 +21,8 @@ const (
 	lockRetry = 2 * time.Millisecond
 )
 
-// A fileID identifies a file while it, or a socket bound to it, is open.
-type fileID struct{ dev, ino uint64 }
+// A FileID identifies a file while it, or a socket bound to it, is open.
+type FileID struct{ Dev, Ino uint64 }
 
 // openPath opens a Unix socket that has a file. Everything between the look at
 // the path and the finished socket happens under a lock of its directory, so
@@ -154,8 +154,8 @@ func (s *Socket) removeFile() error {
 	return os.Remove(s.Address)
 }
 
-func identify(stat *syscall.Stat_t) fileID {
-	return fileID{dev: uint64(stat.Dev), ino: uint64(stat.Ino)}
+func identify(stat *syscall.Stat_t) FileID {
+	return FileID{Dev: uint64(stat.Dev), Ino: uint64(stat.Ino)}
 }
 
 // describe names a type of file for a message.

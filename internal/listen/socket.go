@@ -24,10 +24,11 @@ type Socket struct {
 	// FD is the descriptor: non-blocking, close-on-exec and in no epoll set of
 	// this process. The Socket owns it; borrow it until Close.
 	FD int
-	// Addr is the address as bound: for port 0 with the port that was chosen.
+	// Addr is the address as bound: for port 0 with the port that was chosen. Of
+	// an adopted socket it is empty.
 	Addr string
 
-	file fileID // of the path; zero when there is none
+	file FileID // of the path; zero when there is none
 	once sync.Once
 	err  error // of Close
 }
@@ -41,7 +42,9 @@ type Socket struct {
 func Open(ctx context.Context, spec Spec) (*Socket, error) {
 	err := spec.Validate()
 	var s *Socket
-	if err == nil && spec.isPath() {
+	if err == nil && spec.Given() {
+		err = errors.New("the service manager has to pass it, and nobody here asks for it")
+	} else if err == nil && spec.isPath() {
 		s, err = openPath(ctx, spec)
 	} else if err == nil {
 		s, err = bind(ctx, spec)
@@ -51,6 +54,22 @@ func Open(ctx context.Context, spec Spec) (*Socket, error) {
 	}
 	return s, nil
 }
+
+// Adopt makes a Socket of a descriptor that was opened elsewhere, which it
+// takes; spec is what it was opened from, or as much of it as is known. file is
+// what [Socket.File] told where it was opened, so that Close removes it; the
+// zero value leaves any file alone, because it is somebody else's. If it fails,
+// fd stays with the caller.
+func Adopt(spec Spec, fd int, file FileID) (*Socket, error) {
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, fmt.Errorf("cannot adopt listener %q: %w", spec.Name, err)
+	}
+	return &Socket{Spec: spec, FD: fd, file: file}, nil
+}
+
+// File identifies the socket's file; zero if it has none that Close removes.
+func (s *Socket) File() FileID { return s.file }
 
 // OpenAll opens all sockets in order or, on an error, none.
 func OpenAll(ctx context.Context, specs []Spec) ([]*Socket, error) {
@@ -76,7 +95,7 @@ func OpenAll(ctx context.Context, specs []Spec) ([]*Socket, error) {
 // Further calls return the same error.
 func (s *Socket) Close() error {
 	s.once.Do(func() {
-		if s.file != (fileID{}) {
+		if s.file != (FileID{}) {
 			s.err = s.removeFile()
 		}
 		// Only now: while the socket is open its inode number is not reused.

@@ -34,6 +34,8 @@ const (
 	maxPath = 107
 	// maxAbstract is the same for an abstract name, with its leading "@".
 	maxAbstract = 108
+	// given is the network of a socket that the service manager passes.
+	given = "systemd"
 	// maxBacklog is the largest argument of listen(2).
 	maxBacklog = 1<<31 - 1
 )
@@ -50,7 +52,9 @@ type Spec struct {
 	// any of "._-".
 	Name string
 	// Network is tcp, tcp4, tcp6, udp, udp4, udp6, unix, unixpacket or
-	// unixgram. As in package net, tcp and udp on an unspecified address take
+	// unixgram, or "systemd" for a socket that the service manager passes under
+	// that name (systemd.socket(5), FileDescriptorName=); such a Spec has no more
+	// than a name. As in package net, tcp and udp on an unspecified address take
 	// IPv6 and IPv4, tcp6 and udp6 IPv6 only.
 	Network string
 	// Address is host:port (port 0: any free one), the absolute path of a Unix
@@ -65,7 +69,8 @@ type Spec struct {
 	Mode fs.FileMode
 }
 
-// ParseSpec reads NAME=NETWORK://ADDRESS[?backlog=N][&mode=OCTAL]. In a Unix
+// ParseSpec reads NAME=NETWORK://ADDRESS[?backlog=N][&mode=OCTAL], or
+// NAME=systemd. In a Unix
 // path or name %XX stands for one byte, so that "?" and "%" can be written.
 func ParseSpec(s string) (Spec, error) {
 	spec, err := parse(s)
@@ -82,6 +87,9 @@ func parse(s string) (Spec, error) {
 	name, rest, ok := strings.Cut(s, "=")
 	if !ok || strings.Contains(name, "://") {
 		return Spec{}, fmt.Errorf("it has no name; write it as NAME=NETWORK://ADDRESS, for example http=tcp://127.0.0.1:8080")
+	}
+	if rest == given {
+		return Spec{Name: name, Network: given}, nil
 	}
 	network, rest, ok := strings.Cut(rest, "://")
 	if !ok {
@@ -181,6 +189,9 @@ func checkDistinct(specs []Spec) error {
 // addressKey is equal for specs that would bind the same address, and empty
 // for one that gets an address of its own (port 0).
 func (s Spec) addressKey() string {
+	if s.Given() {
+		return ""
+	}
 	if s.isUnix() {
 		if s.isPath() {
 			return filepath.Clean(s.Address)
@@ -228,6 +239,9 @@ func (s Spec) checkName() error {
 }
 
 func (s Spec) checkNetwork() error {
+	if s.Given() && s.Address == "" {
+		return nil
+	}
 	if !slices.Contains(networks(), s.Network) {
 		return fmt.Errorf("unknown network %q; known are %s", s.Network, strings.Join(networks(), ", "))
 	}
@@ -300,6 +314,9 @@ func (s Spec) checkMode() error {
 	return nil
 }
 
+// Given reports whether the service manager passes the socket.
+func (s Spec) Given() bool { return s.Network == given }
+
 // isStream reports whether the socket listens for connections.
 func (s Spec) isStream() bool {
 	return s.Network == "unix" || s.Network == "unixpacket" || strings.HasPrefix(s.Network, "tcp")
@@ -312,6 +329,9 @@ func (s Spec) isPath() bool { return s.isUnix() && !strings.HasPrefix(s.Address,
 
 // URL returns the network and the address as they are written in a spec.
 func (s Spec) URL() string {
+	if s.Given() {
+		return given
+	}
 	address := s.Address
 	if s.isUnix() {
 		address = escapePath(address)
