@@ -29,10 +29,7 @@ type Machine struct {
 	// sockets and results. Everybody may read it, root may write.
 	Dir string
 
-	leader  int      // its PID 1, as this process sees it; not reaped before the end
-	network *os.File // its network namespace
-	home    *os.File // the network namespace of this process
-	ended   <-chan struct{}
+	instance *instance
 }
 
 // WriteUnit writes a unit file, as "x.service" or "x.service.d/y.conf". It
@@ -51,7 +48,7 @@ func (m *Machine) WriteUnit(t testing.TB, name, text string) {
 
 // Path returns where this process finds a file of the instance.
 func (m *Machine) Path(inside string) string {
-	return filepath.Join("/proc", strconv.Itoa(m.leader), "root", inside)
+	return filepath.Join("/proc", strconv.Itoa(m.instance.leader), "root", inside)
 }
 
 // Reload has systemd read the unit files again.
@@ -107,7 +104,7 @@ func (m *Machine) Journal(t testing.TB, args ...string) string {
 // process of the Cmd is nsenter(1), the command its only child. When ctx ends
 // the command is killed. Its exit status is that of the Cmd.
 func (m *Machine) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	enter := []string{"--target", strconv.Itoa(m.leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--", name}
+	enter := []string{"--target", strconv.Itoa(m.instance.leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--", name}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
 	cmd.Env = environment()
 	// nsenter stays to pass the exit status on, and would leave its child behind.
@@ -167,7 +164,7 @@ func (m *Machine) Await(t testing.TB, what string, timeout time.Duration, cond f
 	for !cond() {
 		select {
 		case <-tick.C:
-		case <-m.ended:
+		case <-m.instance.ended:
 			t.Fatalf("systemd %d has ended, waiting for: %s", m.Version, what)
 		case <-limit.C:
 			if !cond() { // the machine may have been too busy to ask

@@ -34,13 +34,13 @@ func (m *Machine) inNetwork(f func() error) error {
 	done := make(chan error, 1)
 	go func() { // joined by done
 		runtime.LockOSThread()
-		if err := unix.Setns(int(m.network.Fd()), unix.CLONE_NEWNET); err != nil {
+		if err := unix.Setns(int(m.instance.network.Fd()), unix.CLONE_NEWNET); err != nil {
 			runtime.UnlockOSThread()
 			done <- fmt.Errorf("cannot enter the network of the instance: %w", err)
 			return
 		}
 		err := f()
-		if unix.Setns(int(m.home.Fd()), unix.CLONE_NEWNET) == nil {
+		if unix.Setns(int(m.instance.home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		} // else the thread ends with this goroutine
 		done <- err

@@ -1,0 +1,5 @@
+package systemdtest
+
+import "testing"
+
+func TestMain(m *testing.M) { Main(m) }
