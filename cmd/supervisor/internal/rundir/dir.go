@@ -23,6 +23,11 @@ import (
 const (
 	// ControlSocket is the name of the control socket in the directory.
 	ControlSocket = "control.sock"
+	// RendezvousSocket is the name of the socket where generations come back to
+	// that lost their supervisor, and StateFile that of the file from which the
+	// next supervisor learns of them.
+	RendezvousSocket = "rendezvous.sock"
+	StateFile        = "state.json"
 	// maxPath is the length of the longest path of a Unix socket, in bytes:
 	// sun_path without its terminating NUL (unix(7)).
 	maxPath = 107
@@ -82,8 +87,8 @@ func checkLength(path string) error {
 type Dir struct {
 	// Path is absolute.
 	Path string
-	// Left tells that a supervisor that was killed left its control socket
-	// here. Its generations may live.
+	// Left tells that a supervisor that was killed left its control socket or
+	// its state here. Its generations may live.
 	Left bool
 
 	lock  *os.File // the directory itself; flock(2)
@@ -132,6 +137,32 @@ func Open(place Place) (*Dir, error) {
 
 // errGone tells that the directory was removed between making and locking it.
 var errGone = errors.New("the run directory is removed again and again while it is opened")
+
+// Adopt takes over the directory from the program that this process executed
+// before, whose lock it has inherited as a descriptor, which it takes. made is
+// what [Dir.Made] told there.
+func Adopt(place Place, lock int, made []string) (*Dir, error) {
+	unix.CloseOnExec(lock)
+	d := &Dir{Path: place.Path, lock: os.NewFile(uintptr(lock), place.Path), made: made, place: place}
+	if err := d.own(); err != nil {
+		d.lock.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Made are the directories that were made for it, outermost first.
+func (d *Dir) Made() []string { return d.made }
+
+// Lock gives a close-on-exec duplicate of the descriptor that holds the lock.
+func (d *Dir) Lock() (fd int, err error) {
+	raw, err := d.lock.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	failed := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 3) })
+	return fd, errors.Join(failed, err)
+}
 
 func open(place Place) (*Dir, error) {
 	made, err := makeAll(place.Path, 0o700)
@@ -214,6 +245,9 @@ func checkSafe(path string, st unix.Stat_t) error {
 
 // look sees whether a supervisor that is gone left its control socket.
 func (d *Dir) look() error {
+	if _, err := os.Lstat(d.State()); err == nil {
+		d.Left = true
+	}
 	path := d.Control()
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -232,15 +266,32 @@ func (d *Dir) look() error {
 	return nil
 }
 
-// sweep removes the sockets of the supervisor and of its generations.
-func (d *Dir) sweep() error {
+// Sweep removes the sockets of the generations that are not among those kept.
+func (d *Dir) Sweep(kept []int) error {
+	return d.sweep(func(name string) bool {
+		return isPrivate(name) && !slices.ContainsFunc(kept, func(n int) bool { return name == PrivateSocket(n) })
+	})
+}
+
+// PrivateSocket is the name of the private socket of a generation.
+func PrivateSocket(generation int) string { return fmt.Sprintf("generation-%d.sock", generation) }
+
+func isPrivate(name string) bool {
+	return strings.HasPrefix(name, "generation-") && strings.HasSuffix(name, ".sock")
+}
+
+// isOurs tells the files of the supervisor and of its generations.
+func isOurs(name string) bool {
+	return isPrivate(name) || name == ControlSocket || name == RendezvousSocket || strings.HasPrefix(name, StateFile)
+}
+
+func (d *Dir) sweep(ours func(name string) bool) error {
 	entries, err := os.ReadDir(d.Path)
 	if err != nil {
 		return fmt.Errorf("cannot clean run directory: %w", err)
 	}
 	for _, e := range entries {
-		private := strings.HasPrefix(e.Name(), "generation-") && strings.HasSuffix(e.Name(), ".sock")
-		if !private && e.Name() != ControlSocket {
+		if !ours(e.Name()) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(d.Path, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -253,6 +304,13 @@ func (d *Dir) sweep() error {
 // Control is the path of the control socket.
 func (d *Dir) Control() string { return filepath.Join(d.Path, ControlSocket) }
 
+// Rendezvous is the path of the socket where generations come back to.
+func (d *Dir) Rendezvous() string { return filepath.Join(d.Path, RendezvousSocket) }
+
+// State is the path of the file in which the next supervisor finds what it has
+// to know.
+func (d *Dir) State() string { return filepath.Join(d.Path, StateFile) }
+
 // Close removes the sockets and the directories that supervisors made,
 // unless somebody's files are in them, and gives up the lock. What a dead
 // supervisor left stays if Listen was not called.
@@ -260,7 +318,7 @@ func (d *Dir) Close() error {
 	if d.Left {
 		return d.lock.Close()
 	}
-	err := d.sweep()
+	err := d.sweep(isOurs)
 	made := d.made
 	if d.place.Ours {
 		made = []string{filepath.Dir(d.Path), d.Path}
@@ -273,10 +331,10 @@ func (d *Dir) Close() error {
 	return errors.Join(err, d.lock.Close())
 }
 
-// Listen removes what a dead supervisor left and opens the control socket, mode
-// 0600. Closing it removes its file.
+// Listen opens the control socket, mode 0600, in the place of one that a dead
+// supervisor left. Closing it removes its file.
 func (d *Dir) Listen() (net.Listener, error) {
-	if err := d.sweep(); err != nil {
+	if err := d.sweep(func(name string) bool { return name == ControlSocket }); err != nil {
 		return nil, err
 	}
 	d.Left = false

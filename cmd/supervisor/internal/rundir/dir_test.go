@@ -159,10 +159,11 @@ func TestWhatADeadSupervisorLeftIsRemoved(t *testing.T) {
 	}
 	leaveSocket(t, filepath.Join(place.Path, ControlSocket))
 	leaveSocket(t, filepath.Join(place.Path, "generation-3.sock"))
+	leaveSocket(t, filepath.Join(place.Path, "generation-4.sock"))
 	for range 2 { // it is the trace of the dead one until somebody succeeds it
 		d := openDir(t, place)
-		if left, _ := os.ReadDir(d.Path); len(left) != 2 || !d.Left {
-			t.Errorf("%d files are left, Left %v; want 2", len(left), d.Left)
+		if left, _ := os.ReadDir(d.Path); len(left) != 3 || !d.Left {
+			t.Errorf("%d files are left, Left %v; want 3", len(left), d.Left)
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)
@@ -174,8 +175,38 @@ func TestWhatADeadSupervisorLeftIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if left, _ := os.ReadDir(d.Path); len(left) != 1 || d.Left {
-		t.Errorf("%d files are left, Left %v; want the new socket", len(left), d.Left)
+	if err := d.Sweep([]int{4}); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(d.Path); len(left) != 2 || d.Left {
+		t.Errorf("%d files are left, Left %v; want the new socket and that of the generation that lives", len(left), d.Left)
+	}
+}
+
+// TestAdoptedDirectoryStaysLocked: the lock goes with the descriptor, without a
+// moment in which somebody else could have it.
+func TestAdoptedDirectoryStaysLocked(t *testing.T) {
+	t.Parallel()
+	place := Place{Path: filepath.Join(t.TempDir(), "web")}
+	d := openDir(t, place)
+	lock, err := d.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := Adopt(place, lock, d.Made())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.lock.Close() // as an exec does
+	var running *RunningError
+	if other, err := Open(place); !errors.As(err, &running) {
+		t.Errorf("somebody else gets it: %v, %v", other, err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(place.Path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory that was made for it is still there: %v", err)
 	}
 }
 
