@@ -106,6 +106,10 @@ func (m *Machine) dispatch(e Event) {
 		m.channelLost(e)
 	case Exited:
 		m.exited(e)
+	case Recovered:
+		m.recovered(e)
+	case Rejoined:
+		m.rejoined(e)
 	}
 }
 

@@ -55,7 +55,7 @@ var rooms = []room{
 		path: "upgrade", // decides; knows neither health nor systemd nor metrics
 		ours: []string{"fdpass"}, others: []string{sys},
 		only:  map[string][]string{"fdpass": {"process_linux.go"}},
-		files: map[string][]string{"machine.go": pure, "slots.go": pure},
+		files: allOf([]string{"check.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
 	},
 	{path: "fdpass", others: []string{sys}},
 	{path: "health", others: []string{sys, netlink}, files: judging},
@@ -92,6 +92,7 @@ var rooms = []room{
 		},
 		others: []string{sys, term},
 	},
+	{path: "cmd/supervisor/internal/handover", ours: []string{"upgrade"}, others: []string{sys}},
 	{path: "cmd/supervisor/internal/metrics", ours: []string{"upgrade", "health"}, others: []string{prometheus}},
 	{path: "cmd/supervisor/internal/rundir", others: []string{sys}},
 
