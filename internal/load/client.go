@@ -29,11 +29,13 @@ type loop struct {
 }
 
 func newLoop(t Traffic, config Config, to target, g *generations) *loop {
-	return &loop{
+	l := &loop{
 		Traffic: t, config: config, generations: g,
 		script: newScript(t, to.host, config.GenerationHeader),
 		dialer: newDialer(to, t.Rate*float64(max(t.Clients, 1))),
 	}
+	l.dialer.instead = config.Dial
+	return l
 }
 
 // A result is what became of one request.

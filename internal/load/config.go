@@ -14,8 +14,10 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -78,6 +80,13 @@ type Config struct {
 	// GenerationHeader is the header of a response that names the generation
 	// that answered.
 	GenerationHeader string
+	// Dial makes the connections instead of a net.Dialer, for a server that is
+	// reached in a way of its own, as one in another network namespace. It is
+	// called by many at once, ctx has a deadline, and network and address are
+	// those of Target. A connection must implement syscall.Conn, as those of
+	// package net do; it is the engine's. Connections in TIME-WAIT are then
+	// Dial's to bear in mind: all may come from one address.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // A Traffic is one kind of traffic with counters of its own.

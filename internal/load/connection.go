@@ -142,6 +142,8 @@ func (c *connection) finish(serverCloses bool) error {
 type dialer struct {
 	target  target
 	dialers []net.Dialer // one per source address
+	// instead is Config.Dial, where set.
+	instead func(ctx context.Context, network, address string) (net.Conn, error)
 	next    atomic.Uint64
 	live    [liveShards]liveSet
 	buffers sync.Pool // of *buffers
@@ -169,9 +171,7 @@ func newDialer(t target, connectionsPerSecond float64) *dialer {
 // dial connects before deadline; the deadline stays set on the connection.
 func (d *dialer) dial(ctx context.Context, deadline time.Time) (*connection, error) {
 	id := d.next.Add(1)
-	dialer := d.dialers[id%uint64(len(d.dialers))]
-	dialer.Deadline = deadline
-	raw, err := dialer.DialContext(ctx, d.target.network, d.target.address)
+	raw, err := d.open(ctx, id, deadline)
 	switch {
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return nil, fmt.Errorf("%w (this side has no free port left: lower the rate, or let the server close first)", err)
@@ -193,6 +193,18 @@ func (d *dialer) dial(ctx context.Context, deadline time.Time) (*connection, err
 		return nil, err
 	}
 	return c, nil
+}
+
+// open makes the connection with number id.
+func (d *dialer) open(ctx context.Context, id uint64, deadline time.Time) (net.Conn, error) {
+	if d.instead != nil {
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		return d.instead(ctx, d.target.network, d.target.address)
+	}
+	dialer := d.dialers[id%uint64(len(d.dialers))]
+	dialer.Deadline = deadline
+	return dialer.DialContext(ctx, d.target.network, d.target.address)
 }
 
 // interrupt closes all connections under the hands of their users, once the

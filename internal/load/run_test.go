@@ -51,6 +51,32 @@ func TestGoodServerHasNoFailures(t *testing.T) {
 	}
 }
 
+func TestDialMakesTheConnections(t *testing.T) {
+	t.Parallel()
+	server := strings.TrimPrefix(goodServer(t), "http://")
+	c := Config{Target: "http://127.0.0.1:1", Duration: 200 * time.Millisecond, Traffic: []Traffic{
+		{Pattern: NewConnection, Rate: 100}, {Pattern: KeepAlive, Clients: 2, Rate: 50},
+	}}
+	c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if _, limited := ctx.Deadline(); !limited || network != "tcp" || address != "127.0.0.1:1" {
+			return nil, fmt.Errorf("dial of %s %s, with a deadline: %t", network, address, limited)
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, server)
+	}
+	r := run(t, c)
+	if r.Failed > 0 || r.Requests != 40 {
+		t.Errorf("%d requests, failed %v: %+v", r.Requests, r.FailedByKind, r.Traffic)
+	}
+	c.Timeout = 20 * time.Millisecond
+	c.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if r := run(t, c); r.OK > 0 || r.FailedByKind[Timeout] != r.Requests {
+		t.Errorf("of connections that never come: %d OK, failed %v", r.OK, r.FailedByKind)
+	}
+}
+
 func TestRawEcho(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "echo"))
