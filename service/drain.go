@@ -29,11 +29,24 @@ type drain struct {
 	mu       sync.Mutex
 	began    time.Time
 	deadline time.Time
-	held     bool     // idle connections stay for now
-	final    bool     // nobody else accepts from the listeners
-	word     bool     // of the supervisor: that it is final
-	ids      []uint64 // of the supervisor's orders not yet answered
+	held     bool       // idle connections stay for now
+	final    bool       // nobody else accepts from the listeners
+	word     bool       // of the supervisor: that it is final
+	asked    []question // orders of the supervisor not yet answered
 	answer   *fdpass.Drained
+}
+
+// A question is an order that wants an answer, in the session that it came in:
+// to the next supervisor its number means nothing.
+type question struct {
+	by *session
+	id uint64
+}
+
+// tell answers.
+func (q question) tell(answer fdpass.Drained) {
+	answer.ID = q.id
+	q.by.tell(answer)
 }
 
 // order begins the drain and reports whether it was the first.
@@ -65,7 +78,15 @@ func (d *drain) confirm() {
 	d.word = true
 }
 
-// ordered reports whether confirm was called.
+// retract takes back what confirm noted: the supervisor is gone, and the next
+// one may have other plans.
+func (d *drain) retract() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.word = false
+}
+
+// ordered reports whether the word of confirm stands.
 func (d *drain) ordered() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,38 +116,33 @@ func (d *drain) now() (began, deadline time.Time, final bool) {
 }
 
 // expect notes that the supervisor wants an answer, or returns the one there is.
-func (d *drain) expect(id uint64) (answer fdpass.Drained, done bool) {
+func (d *drain) expect(q question) (answer fdpass.Drained, done bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.answer == nil {
-		d.ids = append(d.ids, id)
+		d.asked = append(d.asked, q)
 		return fdpass.Drained{}, false
 	}
-	answer = *d.answer
-	answer.ID = id
-	return answer, true
+	return *d.answer, true
 }
 
-// finish keeps the answer and returns those to send now.
-func (d *drain) finish(answer fdpass.Drained) []fdpass.Drained {
+// finish keeps the answer and returns the orders to be answered now.
+func (d *drain) finish(answer fdpass.Drained) []question {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.answer = &answer
-	answers := make([]fdpass.Drained, len(d.ids))
-	for i, id := range d.ids {
-		answers[i] = answer
-		answers[i].ID = id
-	}
-	return answers
+	return d.asked
 }
 
 // drainFor obeys the supervisor. Its deadline replaces that of a drain that a
 // signal began. The answer is expected before the drain begins: one that has
 // nothing to wait for may be over, and the channel closed, right after.
-func (s *Service) drainFor(m fdpass.Drain) {
+func (s *Service) drainFor(by *session, m fdpass.Drain) {
 	timeout := time.Duration(m.DeadlineMS) * time.Millisecond
-	if answer, done := s.drain.expect(m.ID); done {
-		s.control.tell(answer)
+	q := question{by, m.ID}
+	if answer, done := s.drain.expect(q); done {
+		by.sendStats()
+		q.tell(answer)
 		return
 	}
 	if m.Final {
@@ -149,7 +165,7 @@ func (s *Service) drainAsked(why string, stop <-chan struct{}) {
 		defer timer.Stop()
 		select {
 		case <-s.Draining():
-		case <-s.control.ended:
+		case <-s.control.now().ended:
 		case <-timer.C:
 		case <-stop:
 		}
@@ -167,22 +183,32 @@ func (s *Service) drainMyself(why string) {
 	}
 }
 
-// stopIntake is the first phase: nothing is accepted after it. A final drain
+// stopIntake is the first phase: nothing is accepted after it. What waits at a
+// kept listener is left to the service manager, by any drain; a final one
 // first leaves the servers time to empty the accept queues, also one that
 // becomes final while the last calls of accept return.
 func (s *Service) stopIntake() {
 	s.awaitQuiet()
 	if _, _, final := s.drain.now(); final {
+		s.stopEndpoints(func(e *endpoint) bool { return e.kept })
 		unshun := s.shunNew()
 		s.emptyQueues()
 		unshun()
 	}
+	s.stopEndpoints(func(*endpoint) bool { return true })
+	s.awaitQuiet() // all are shut: only asks again
+}
+
+// stopEndpoints ends the intake of those that are meant. Twice does no harm.
+func (s *Service) stopEndpoints(meant func(*endpoint) bool) {
 	for _, e := range s.endpoints {
+		if !meant(e) {
+			continue
+		}
 		if err := e.stop(); err != nil {
 			s.log.Warn("cannot close a listener", "listener", e.name, "err", err)
 		}
 	}
-	s.awaitQuiet() // all are shut: only asks again
 }
 
 // shunNew has the kernel drop new attempts to connect while the queues are
@@ -205,7 +231,7 @@ func (s *Service) shunNew() (undo func()) {
 		return undo
 	}
 	for _, e := range s.endpoints {
-		if e.listener != nil && shun(e.listener.inner) {
+		if e.listener != nil && !e.kept && shun(e.listener.inner) {
 			shunned = append(shunned, e.listener.inner)
 		}
 	}
@@ -244,7 +270,7 @@ func (s *Service) emptyQueues() {
 // waiting reports whether anything waits in a queue that somebody serves.
 func (s *Service) waiting() bool {
 	for _, e := range s.endpoints {
-		if s.isUsed(e) && e.waiting() {
+		if s.isUsed(e) && !e.kept && e.waiting() {
 			return true
 		}
 	}
@@ -320,13 +346,14 @@ func (s *Service) cutConnections() int {
 
 // reportDrained answers every order to drain.
 func (s *Service) reportDrained(cut int) {
-	answers := s.drain.finish(fdpass.Drained{Accepted: s.accepted(), Cut: cut})
+	answer := fdpass.Drained{Accepted: s.accepted(), Cut: cut}
+	asked := s.drain.finish(answer)
 	s.log.Info("drained", "generation", s.Generation(), "accepted", s.accepted(), "cut", cut)
 	if s.control == nil {
 		return
 	}
 	s.control.sendStats()
-	for _, answer := range answers {
-		s.control.tell(answer)
+	for _, q := range asked {
+		q.tell(answer)
 	}
 }

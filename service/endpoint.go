@@ -24,6 +24,7 @@ type endpoint struct {
 	packets  *packets
 	user     net.PacketConn // what the program gets for packets
 	socket   *listen.Socket // if this process opened it
+	kept     bool           // the service manager holds it too
 	server   *httpServer    // if an http.Server serves it; set before Run
 	used     bool           // the program asked for it; under Service.mu
 }
@@ -68,6 +69,36 @@ func (e *endpoint) resume() {
 		return
 	}
 	e.listener.resume()
+}
+
+// holds describes the socket with a duplicate of its descriptor, which it gives,
+// unless the socket is closed.
+func (e *endpoint) holds() (l fdpass.Listener, ok bool, err error) {
+	socket, ok := e.socketConn()
+	if !ok {
+		return l, false, nil
+	}
+	own := -1
+	if withFD(socket, func(fd int) { own, err = duplicate(fd) }) != nil {
+		return l, false, nil // closed
+	}
+	if err == nil {
+		l, err = fdpass.Describe(e.name, own)
+	}
+	if err != nil {
+		closeFD(own)
+		return l, false, err
+	}
+	l.Kept = e.kept
+	return l, true, nil
+}
+
+func (e *endpoint) socketConn() (syscall.Conn, bool) {
+	if e.packets != nil {
+		c, ok := e.packets.PacketConn.(syscall.Conn)
+		return c, ok
+	}
+	return e.listener.inner, true
 }
 
 // waiting reports whether something waits in the kernel's queue.

@@ -34,8 +34,8 @@ func Join(cfg Config) (*Service, error) {
 func join(conn *fdpass.Conn, cfg Config) (*Service, error) {
 	s := newService(cfg)
 	welcome, passed, probe, err := fdpass.Accept(conn, fdpass.Hello{
-		Library:      "service/go",
-		Capabilities: []string{fdpass.CanPause, fdpass.CanStats, fdpass.CanProbe, fdpass.CanHold},
+		Library:      library,
+		Capabilities: capabilities(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -50,6 +50,14 @@ func join(conn *fdpass.Conn, cfg Config) (*Service, error) {
 	s.control.start()
 	s.log.Info("joined", "service", welcome.Service, "generation", welcome.Generation, "listeners", len(passed))
 	return s, nil
+}
+
+// library is what implements the protocol, for people.
+const library = "service/go"
+
+// capabilities are what this package can do.
+func capabilities() []string {
+	return []string{fdpass.CanPause, fdpass.CanStats, fdpass.CanProbe, fdpass.CanHold}
 }
 
 func newService(cfg Config) *Service {
@@ -67,6 +75,7 @@ func (s *Service) adopt(passed []fdpass.Listener) error {
 		if failed == nil {
 			var e *endpoint
 			if e, failed = s.newEndpoint(l.Name, l.Network, l.FD); failed == nil {
+				e.kept = l.Kept
 				s.endpoints = append(s.endpoints, e)
 			}
 		}

@@ -20,9 +20,9 @@ func TestSignalWaitsForTheSupervisorsOrder(t *testing.T) {
 		final bool
 	}{
 		{"no word", false, nil, orderGrace, false},
-		{"a final order", false, func(s *Service) { s.drainFor(fdpass.Drain{ID: 1, DeadlineMS: 1000, Final: true}) }, soon, true},
-		{"an order", false, func(s *Service) { s.drainFor(fdpass.Drain{ID: 1, DeadlineMS: 1000}) }, soon, false},
-		{"the end of the channel", false, func(s *Service) { s.control.end() }, soon, true},
+		{"a final order", false, func(s *Service) { s.drainFor(s.control.now(), fdpass.Drain{ID: 1, DeadlineMS: 1000, Final: true}) }, soon, true},
+		{"an order", false, func(s *Service) { s.drainFor(s.control.now(), fdpass.Drain{ID: 1, DeadlineMS: 1000}) }, soon, false},
+		{"the end of the channel", false, func(s *Service) { s.control.now().end() }, soon, true},
 		{"alone", true, nil, 0, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

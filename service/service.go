@@ -36,6 +36,7 @@ type Service struct {
 	hooks   []hook
 	ready   bool
 	running bool
+	failure error // what Fail was last told
 }
 
 // A server serves one endpoint: run returns when the endpoint is closed.
@@ -153,7 +154,7 @@ func (s *Service) Ready() error {
 		return nil
 	}
 	if s.control != nil {
-		if err := s.control.send(fdpass.Ready{}); err != nil {
+		if err := s.control.sayReady(); err != nil {
 			return fmt.Errorf("cannot say ready: %w", err)
 		}
 	}
@@ -175,6 +176,9 @@ func (s *Service) Fail(err error) {
 	if s.health != nil {
 		s.health.fail(err)
 	}
+	s.mu.Lock()
+	s.failure = err
+	s.mu.Unlock()
 	if s.control != nil {
 		s.control.tell(fdpass.Failed{Reason: err.Error()})
 	}
