@@ -41,6 +41,8 @@ func commands(e environment) []*cobra.Command {
 		newStatusCommand(e),
 		newQueueCommand(e),
 		newStopCommand(e),
+		newUnitCommand(e),
+		newSweepCommand(e),
 		newVersionCommand(e),
 		newDemoCommand(e),
 		newDemoRunCommand(e),

@@ -54,7 +54,7 @@ var rooms = []room{
 	{
 		path: "upgrade", // decides; knows neither health nor systemd nor metrics
 		ours: []string{"fdpass"}, others: []string{sys},
-		only:  map[string][]string{"fdpass": {"process_linux.go"}},
+		only:  map[string][]string{"fdpass": {"process_linux.go", "conversation_linux.go", "launcher_linux.go", "rendezvous_linux.go"}},
 		files: allOf([]string{"check.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
 	},
 	{path: "fdpass", others: []string{sys}},
@@ -71,7 +71,7 @@ var rooms = []room{
 	{
 		path: "cmd/supervisor",
 		ours: []string{
-			"upgrade", "health", "fdpass", "internal/listen",
+			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
 			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",

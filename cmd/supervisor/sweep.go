@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"example.com/supervisor/cmd/supervisor/internal/rundir"
+	"example.com/supervisor/upgrade"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// sweepTimeout is how long processes may take to be gone that were killed.
+const sweepTimeout = 10 * time.Second
+
+const sweepHelp = `End with SIGKILL what generations a dead supervisor left, if nobody is to take
+them over. It is for ExecStopPost= in a unit with KillMode=process.
+
+A supervisor that crashed is started again by systemd, and adopts its
+generations: they are left alone. After a stop, and after one that took too
+long, nobody adopts them: they are ended. What it was is told by
+$SERVICE_RESULT, and by whether the supervisor had begun to stop; without
+systemd nothing is ended, unless --now is given. Nothing is touched while a
+supervisor lives. A process is known by its number and its start time.`
+
+// sweeper ends what a dead supervisor left.
+type sweeper struct {
+	e      environment
+	runDir string
+	now    bool
+}
+
+func newSweepCommand(e environment) *cobra.Command {
+	s := &sweeper{e: e}
+	cmd := &cobra.Command{
+		Use:     "sweep [flags]",
+		Short:   "End what a dead supervisor left (for ExecStopPost=)",
+		Long:    sweepHelp,
+		Example: "  ExecStopPost=-/usr/local/bin/supervisor sweep",
+		Hidden:  true,
+		Args:    argumentsOf(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := notEmpty(cmd, "run-dir"); err != nil {
+				return err
+			}
+			return s.run(cmd)
+		},
+	}
+	cmd.Flags().StringVar(&s.runDir, "run-dir", "", "`DIRECTORY` of the dead supervisor (default: $RUNTIME_DIRECTORY)")
+	cmd.Flags().BoolVar(&s.now, "now", false, "end them whatever systemd says")
+	return cmd
+}
+
+func (s *sweeper) run(cmd *cobra.Command) error {
+	dir := s.runDir
+	if dir == "" {
+		dir, _, _ = strings.Cut(s.e.getenv("RUNTIME_DIRECTORY"), ":")
+	}
+	if dir == "" {
+		return usage(cmd, errors.New("no run directory: RUNTIME_DIRECTORY is not set; give it with --run-dir"))
+	}
+	unlock, err := lockDead(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(s.e.out, "nothing is left: there is no %s\n", dir)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot sweep %s: %w", dir, err)
+	}
+	defer unlock()
+	state, err := readState(filepath.Join(dir, rundir.StateFile))
+	if err != nil {
+		return fmt.Errorf("cannot tell what was left: %w", err)
+	}
+	return s.sweep(cmd.Context(), state)
+}
+
+// sweep ends the generations of state, or says why not.
+func (s *sweeper) sweep(ctx context.Context, state upgrade.State) error {
+	left := state.Generations
+	if len(left) == 0 {
+		fmt.Fprintln(s.e.out, "nothing is left: no generation was alive")
+		return nil
+	}
+	end, why := judge(s.e.getenv("SERVICE_RESULT"), state.Machine.Stopping, s.now)
+	if !end {
+		fmt.Fprintf(s.e.out, "%s stay: %s\n", leftInWords(left), why)
+		return nil
+	}
+	fmt.Fprintf(s.e.out, "ends %s: %s\n", leftInWords(left), why)
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(s.e.err, nil))
+	return endAll(ctx, left, log)
+}
+
+// judge decides whether what was left is to be ended. result is systemd's
+// $SERVICE_RESULT (systemd.exec(5)), empty without systemd. Of a crash during a
+// stop it says the same as of any other crash; that is what stopping is for.
+func judge(result string, stopping, now bool) (end bool, why string) {
+	switch {
+	case now:
+		return true, "--now"
+	case result == "":
+		return false, "systemd has not said how the service ended; --now would end them"
+	case stopping:
+		return true, "the supervisor had been told to stop"
+	case result == "success", result == "timeout":
+		return true, "nobody will take them over after result " + result
+	}
+	return false, "the next supervisor takes them over after result " + result
+}
+
+func leftInWords(left []upgrade.ProcessState) string {
+	var all []string
+	for _, p := range left {
+		all = append(all, fmt.Sprintf("generation %d (pid %d)", p.Generation, p.PID))
+	}
+	return strings.Join(all, ", ")
+}
+
+// readState reads what the dead supervisor wrote. No file is no generations.
+func readState(path string) (upgrade.State, error) {
+	var state upgrade.State
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return state, nil
+	}
+	if err != nil {
+		return state, err
+	}
+	if err := json.Unmarshal(text, &state); err != nil {
+		return state, fmt.Errorf("%s is damaged: %w; find the processes with systemctl status, and end them with kill", path, err)
+	}
+	return state, nil
+}
+
+// lockDead takes the lock that a living supervisor would have, until unlock.
+func lockDead(dir string) (unlock func(), err error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		unix.Close(fd)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = errors.New("its supervisor lives; stop it with supervisor stop, or systemctl stop")
+		}
+		return nil, err
+	}
+	return func() { unix.Close(fd) }, nil
+}
