@@ -13,10 +13,11 @@ const keptReports = 10
 type caller struct {
 	kind    Kind
 	request Request
-	steps   chan Step
-	report  chan Report
+	// audience are those who listen: whoever asked, unless that was before this
+	// supervisor began, and who asked for the outcome since. Owned by the
+	// supervisor's goroutine, as all below.
+	audience []*listener
 
-	// Owned by the supervisor's goroutine:
 	number     uint64
 	started    time.Time
 	phases     []PhaseTime
@@ -36,12 +37,22 @@ type moment struct {
 	queues   []QueueAccount
 }
 
-func newCaller(k Kind, r Request) *caller {
-	return &caller{kind: k, request: r, steps: make(chan Step, 64), report: make(chan Report, 1), started: time.Now()}
+// listener is one who waits for a report.
+type listener struct {
+	steps  chan Step
+	report chan Report
+}
+
+func newListener() *listener {
+	return &listener{steps: make(chan Step, 64), report: make(chan Report, 1)}
+}
+
+func newCaller(k Kind, r Request, l *listener) *caller {
+	return &caller{kind: k, request: r, audience: []*listener{l}, started: time.Now()}
 }
 
 // wait passes steps on until the report comes.
-func (c *caller) wait(ctx context.Context, ended <-chan struct{}, progress func(Step)) (Report, error) {
+func (c *listener) wait(ctx context.Context, ended <-chan struct{}, progress func(Step)) (Report, error) {
 	if progress == nil {
 		progress = func(Step) {}
 	}
@@ -67,7 +78,7 @@ func (c *caller) wait(ctx context.Context, ended <-chan struct{}, progress func(
 }
 
 // rest passes on the steps that came before the report.
-func (c *caller) rest(progress func(Step)) {
+func (c *listener) rest(progress func(Step)) {
 	for {
 		select {
 		case step := <-c.steps:
@@ -78,11 +89,13 @@ func (c *caller) rest(progress func(Step)) {
 	}
 }
 
-// say passes a step on; a caller that does not read misses some.
+// say passes a step on; who does not read misses some.
 func (c *caller) say(step Step) {
-	select {
-	case c.steps <- step:
-	default:
+	for _, l := range c.audience {
+		select {
+		case l.steps <- step:
+		default:
+		}
 	}
 }
 
@@ -112,7 +125,7 @@ func (s *Supervisor) tell(a Tell) {
 	attrs := []any{"phase", string(a.Phase)}
 	if a.Generation != 0 {
 		attrs = append(attrs, "generation", a.Generation)
-		if g := s.generations[a.Generation]; g != nil && g.process != nil {
+		if g := s.generations[a.Generation]; g != nil {
 			attrs = append(attrs, "pid", g.process.Snapshot().PID)
 		}
 	}
@@ -174,10 +187,14 @@ func (s *Supervisor) reply(a Reply) {
 	if a.Verdict != Committed {
 		level = slog.LevelWarn
 	}
-	s.log.Log(s.watching, level, "verdict: "+string(a.Verdict), "request", a.Request, "kind", string(a.Kind), "reason", report.Reason,
+	s.log.Log(s.watching, level, "verdict: "+string(a.Verdict), "verdict", string(a.Verdict), "phase", string(PhaseVerdict), "generation", a.Active, "request", a.Request, "kind", string(a.Kind), "reason", report.Reason,
 		"from", a.From, "to", a.To, "seconds", report.DurationSeconds)
 	if s.cfg.Reported != nil {
 		s.cfg.Reported(report)
 	}
-	c.report <- report
+	s.answers = append(s.answers, func() {
+		for _, l := range c.audience {
+			l.report <- report
+		}
+	})
 }

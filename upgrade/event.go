@@ -72,6 +72,8 @@ type (
 		Generation int
 		Reason     string
 	}
+	// Started: its process runs. The machine has no use for it.
+	Started struct{ Generation int }
 	// Rejoined: it can be spoken to again, after its supervisor was killed.
 	Rejoined struct{ Survivor }
 	// Exited: its process has ended, or could not be started. Clean is exit
@@ -210,6 +212,7 @@ func (Boot) isEvent()          {}
 func (Requested) isEvent()     {}
 func (StopRequested) isEvent() {}
 func (Recovered) isEvent()     {}
+func (Started) isEvent()       {}
 func (Rejoined) isEvent()      {}
 func (Admitted) isEvent()      {}
 func (NotAdmitted) isEvent()   {}

@@ -18,11 +18,48 @@ func (s *Supervisor) step(e Event) {
 			s.stranger = unheard
 		}
 	}
-	for _, a := range s.machine.Step(e) {
-		s.perform(a)
+	actions := s.machine.Step(e)
+	for _, a := range actions {
+		s.note(a)
 	}
 	if e, ok := e.(Exited); ok {
 		s.forget(e.Generation)
+	}
+	s.persist()
+	for _, answer := range s.answers {
+		answer()
+	}
+	s.answers = nil
+	later := false
+	for _, a := range actions {
+		s.perform(a)
+		switch a.(type) {
+		case Launch, Drain: // note something of the generation
+			later = true
+		}
+	}
+	if later {
+		s.persist()
+	}
+	if s.cfg.Changed != nil && len(actions) > 0 {
+		status, _ := s.status()
+		s.cfg.Changed(status)
+	}
+}
+
+// note takes the actions that change nothing but what is known and said: these
+// come first, so that they can be written down before anything is done, and a
+// verdict before anybody hears of it.
+func (s *Supervisor) note(a Action) {
+	switch a := a.(type) {
+	case Tell:
+		s.tell(a)
+	case Decide:
+		s.decide(a)
+		c := s.callers[a.Request]
+		c.enter(PhaseDrain, c.moment.at) // what comes now is after the verdict
+	case Reply:
+		s.reply(a)
 	}
 }
 
@@ -39,14 +76,6 @@ func (s *Supervisor) perform(a Action) {
 		s.setTimer(a)
 	case StopTimer:
 		s.stopTimer(a.Timer)
-	case Tell:
-		s.tell(a)
-	case Decide:
-		s.decide(a)
-		c := s.callers[a.Request]
-		c.enter(PhaseDrain, c.moment.at) // what comes now is after the verdict
-	case Reply:
-		s.reply(a)
 	case CloseListeners:
 		s.cfg.Launcher.CloseListeners()
 	case Finish:
@@ -65,8 +94,11 @@ func (s *Supervisor) performOn(a Action) {
 		s.generations[a.Generation].process.Resume(a.ID)
 	case Drain:
 		g := s.generations[a.Generation]
-		g.drainDeadline = time.Now().Add(a.Deadline)
-		g.process.Drain(a.ID, a.Deadline, a.Final)
+		deadline := time.Now().Add(a.Deadline)
+		if g.drainDeadline.IsZero() || deadline.Before(g.drainDeadline) { // another supervisor may have set it
+			g.drainDeadline = deadline
+		}
+		g.process.Drain(a.ID, max(0, time.Until(g.drainDeadline)), a.Final)
 		if !a.Final {
 			s.pace(a.Generation)
 		}
@@ -152,14 +184,25 @@ func (s *Supervisor) launch(a Launch) {
 
 // fromProcess takes the events of a process.
 func (s *Supervisor) fromProcess(e Event) {
-	s.post(func() {
-		if e, ok := e.(SaidReady); ok {
+	switch e := e.(type) {
+	case Started: // its token is to be written down before the process hears it
+		written := make(chan struct{})
+		if s.postFor(context.Background(), func() {
+			s.persist()
+			close(written)
+		}) == nil {
+			<-written
+		}
+	case SaidReady:
+		s.post(func() {
 			if g := s.generations[e.Generation]; g != nil && g.ready.IsZero() {
 				g.ready = time.Now()
 			}
-		}
-		s.step(e)
-	})
+			s.step(e)
+		})
+	default:
+		s.deliver(e)
+	}
 }
 
 // inTime gives the look at a generation that is to become ready a little less

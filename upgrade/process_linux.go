@@ -2,13 +2,10 @@ package upgrade
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -17,126 +14,15 @@ import (
 )
 
 const (
-	// exitGrace is how long a closed channel waits for the exit that explains it.
-	exitGrace = time.Second
 	// drainGrace is how long the channel of an ended process is read at most;
 	// what the process sent is there already, so this ends only a channel that
 	// something else holds open.
 	drainGrace = 100 * time.Millisecond
-	// sendGrace is how long a child may leave its channel unread.
-	sendGrace = 5 * time.Second
-	// messageLimit is the number of messages that a child may send in a second.
-	messageLimit = 1000
-	// complaintLimit is how many of a child's error messages are logged.
-	complaintLimit = 10
 	// busyTries and busyPause bound the wait for a program that is still being
 	// written (ETXTBSY, execve(2)).
 	busyTries = 25
 	busyPause = 20 * time.Millisecond
 )
-
-// LauncherConfig says what a launcher hands to the processes that it starts.
-type LauncherConfig struct {
-	// Service is the name that a child is told.
-	Service string
-	// Listeners are handed to each generation. The launcher borrows the
-	// descriptors until it calls Close, which is when it is told to
-	// CloseListeners and no handoff is under way any more.
-	Listeners []fdpass.Listener
-	Close     func()
-	// Prepare, if set, is called before each handoff, from any goroutine, to
-	// see to the listeners; its error fails the generation.
-	Prepare func() error
-	// RunDir is where each generation's probe socket is made; "" means none.
-	RunDir string
-	// BaseEnv is the environment to which a Program's Env is added; variables
-	// that speak of descriptors or notification are taken out of it.
-	BaseEnv []string
-	// OwnLine, if set, tells lines on Stderr that are the supervisor's own; they
-	// are left out of a generation's Output. It may be called from any goroutine.
-	OwnLine func(string) bool
-	// Stdout and Stderr are inherited by every process; nil means /dev/null.
-	Stdout, Stderr *os.File
-	// StatsInterval is how often a generation that is busy reports. Default
-	// 50 ms, or a millisecond for each listener if that is more.
-	StatsInterval time.Duration
-	// Counted, if set, is called with what a generation reports, and with nil
-	// when it has ended, from any goroutine, but with one report of a generation
-	// at a time; it must not block.
-	Counted func(generation int, stats []fdpass.ListenerStats)
-	// Logger takes what a child says that is no event; nil means none.
-	Logger *slog.Logger
-}
-
-// NewLauncher returns a Launcher of processes that speak the protocol of
-// docs/protocol.md.
-func NewLauncher(cfg LauncherConfig) Launcher {
-	if cfg.StatsInterval == 0 {
-		cfg.StatsInterval = max(50*time.Millisecond, time.Duration(len(cfg.Listeners))*time.Millisecond)
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Close == nil {
-		cfg.Close = func() {}
-	}
-	if cfg.Prepare == nil {
-		cfg.Prepare = func() error { return nil }
-	}
-	if cfg.Counted == nil {
-		cfg.Counted = func(int, []fdpass.ListenerStats) {}
-	}
-	if cfg.OwnLine == nil {
-		cfg.OwnLine = func(string) bool { return false }
-	}
-	l := &launcher{cfg: cfg, index: make(map[string]int, len(cfg.Listeners))}
-	for i, listener := range cfg.Listeners {
-		l.index[listener.Name] = i
-	}
-	l.listeners.users = 1
-	return l
-}
-
-type launcher struct {
-	cfg       LauncherConfig
-	index     map[string]int // of the listeners by name
-	listeners struct {
-		sync.Mutex
-		users int // handoffs under way, and one until CloseListeners
-	}
-}
-
-// borrow keeps the listeners open; false if they are closed already.
-func (l *launcher) borrow() bool {
-	l.listeners.Lock()
-	defer l.listeners.Unlock()
-	if l.listeners.users == 0 {
-		return false
-	}
-	l.listeners.users++
-	return true
-}
-
-func (l *launcher) CloseListeners() {
-	l.listeners.Lock()
-	defer l.listeners.Unlock()
-	if l.listeners.users--; l.listeners.users == 0 {
-		l.cfg.Close()
-	}
-}
-
-func (l *launcher) Launch(n int, r Release, readyTimeout time.Duration, deliver func(Event)) Process {
-	p := &process{
-		launcher: l, number: n, release: r, readyTimeout: readyTimeout, deliver: deliver,
-		log:   l.cfg.Logger.With("generation", n),
-		tail:  newTail(l.cfg.Stderr),
-		out:   make(chan fdpass.Message, 16),
-		ended: make(chan struct{}),
-		stats: make([]ListenerStats, len(l.cfg.Listeners)),
-	}
-	go p.run() // its end is its Exited, which the supervisor waits for
-	return p
-}
 
 // process is one generation: an operating system process and its channel.
 type process struct {
@@ -144,49 +30,106 @@ type process struct {
 	number       int
 	release      Release
 	readyTimeout time.Duration
+	token        string
 	deliver      func(Event)
 	log          *slog.Logger
 	tail         *tail
 	out          chan fdpass.Message // to be sent
 	ended        chan struct{}       // closed when the process can be reaped
-	losing       sync.Once           // the channel is lost once
-	complaints   int                 // of the child, logged up to complaintLimit
+	talks        sync.WaitGroup      // the conversations
 
 	mu       sync.Mutex
+	hold     Hold            // nil before the start
+	talk     *conversation   // the latest; nil before the first
 	snapshot Snapshot        // but for its Listeners, which are in stats
 	stats    []ListenerStats // in the order of the listeners; no name: not reported yet
 	signal   syscall.Signal  // wanted before the process was there
-	alive    bool            // started and not reaped: the pid is ours
+	child    child
+	alive    bool // started and not reaped: the pid is ours
 }
 
-// run is the whole life of the process.
+// run is the whole life of a process that is to be started.
 func (p *process) run() {
 	probe, err := p.openProbe()
-	if err != nil {
-		p.exited(false, "cannot be started: "+err.Error())
-		return
+	if err == nil {
+		err = p.grip()
 	}
-	channel, cmd, err := p.start()
+	var channel *fdpass.Conn
+	if err == nil {
+		channel, err = p.start()
+	}
 	if err != nil {
 		closeFD(probe)
-		p.removeProbe()
+		p.letGo()
 		p.exited(false, "cannot be started: "+err.Error())
 		return
 	}
-	var talk sync.WaitGroup
-	talk.Go(func() { p.listen(channel, probe) })
-	talk.Go(func() { p.speak(channel) })
-	awaitExit(cmd.Process.Pid)
+	p.deliver(Started{p.number})
+	p.converse(channel, func(c *fdpass.Conn) error { return p.handOver(c, probe) })
+	p.live()
+}
+
+// runAdopted is the rest of the life of a process that runs already.
+func (p *process) runAdopted(s ProcessState) {
+	if !p.hasChild() {
+		p.letGo()
+		p.exited(false, "ended while it had no supervisor")
+		return
+	}
+	if r := p.launcher.cfg.Rendezvous; s.Channel != 0 {
+		conn, err := fdpass.NewConn(s.Channel)
+		if err != nil {
+			closeFD(s.Channel)
+			p.deliver(ChannelLost{p.number, "cannot be spoken to: " + err.Error()})
+		} else {
+			p.converse(conn, nil)
+		}
+	} else if r != nil {
+		defer r.forget(p.number)
+		r.expect(s, p.returned)
+	}
+	p.live()
+}
+
+// live waits for the end of the process, and of all that belongs to it.
+func (p *process) live() {
+	p.child.await()
 	// What it said last counts before its end does.
+	p.mu.Lock()
 	close(p.ended)
-	soon := time.Now().Add(drainGrace)
-	_ = channel.SetReadDeadline(soon)
-	_ = channel.SetWriteDeadline(soon)
-	talk.Wait()
-	_ = channel.Close()
-	state := p.reap(cmd)
+	talk := p.talk
+	p.mu.Unlock()
+	if talk != nil {
+		soon := time.Now().Add(drainGrace)
+		_ = talk.conn.SetReadDeadline(soon)
+		_ = talk.conn.SetWriteDeadline(soon)
+		p.talks.Wait()
+		_ = talk.conn.Close()
+	}
+	end := p.reap()
+	p.letGo()
+	p.exited(end.clean(), end.String())
+}
+
+// grip takes hold of the processes of the generation.
+func (p *process) grip() error {
+	hold, err := p.launcher.cfg.Keeper.Hold(p.number, p.token)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hold = hold
+	return err
+}
+
+// letGo ends what is left of the generation beside its first process.
+func (p *process) letGo() {
+	p.mu.Lock()
+	hold := p.hold
+	p.hold = nil
+	p.mu.Unlock()
+	if hold != nil {
+		hold.End()
+	}
 	p.removeProbe()
-	p.exited(state.Success(), describeExit(state))
 }
 
 func (p *process) exited(clean bool, reason string) {
@@ -195,70 +138,111 @@ func (p *process) exited(clean bool, reason string) {
 }
 
 // start executes the program with its end of a new channel as descriptor 3.
-func (p *process) start() (*fdpass.Conn, *exec.Cmd, error) {
+func (p *process) start() (*fdpass.Conn, error) {
 	channel, theirs, err := fdpass.Pair()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer theirs.Close()
 	for try := 1; ; try++ {
-		cmd := p.command(theirs)
-		err := p.execute(cmd)
+		err := p.execute(p.command(theirs))
 		if errors.Is(err, syscall.ETXTBSY) && try < busyTries {
 			time.Sleep(busyPause)
 			continue
 		}
 		if err != nil {
 			_ = channel.Close()
-			return nil, nil, err
+			return nil, err
 		}
-		return channel, cmd, nil
+		return channel, nil
 	}
 }
 
 func (p *process) command(channel *os.File) *exec.Cmd {
 	cfg := p.launcher.cfg
+	group := p.hold.Group()
 	return &exec.Cmd{
 		Path:       p.release.Path,
 		Args:       p.release.Command,
 		Dir:        p.release.Dir,
-		Env:        slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Env, []string{fdpass.EnvFD + "=3"}),
+		Env:        slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Env, p.hold.Env(), []string{fdpass.EnvFD + "=3"}),
 		Stdout:     cfg.Stdout,
 		Stderr:     cfg.Stderr,
 		ExtraFiles: []*os.File{channel},
 		// A group of its own: signals from a terminal do not reach it, and it
 		// can be killed with all its children.
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, UseCgroupFD: group >= 0, CgroupFD: max(group, 0)},
 	}
 }
 
-// listen hands the listeners over and turns what the child says into events.
-func (p *process) listen(c *fdpass.Conn, probe int) {
-	if err := p.handOver(c, probe); err != nil {
-		p.lost(c, err)
+// execute starts cmd unless it has been called off meanwhile. It does not hold
+// the lock over the start, which may take as long as a file system likes.
+func (p *process) execute(cmd *exec.Cmd) error {
+	p.mu.Lock()
+	off := p.signal != 0
+	p.mu.Unlock()
+	if off {
+		return errors.New("it was called off before it ran")
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	pid := cmd.Process.Pid
+	_ = cmd.Process.Release() // child waits for it
+	_, ticks, err := readStat(pid)
+	if err != nil {
+		p.log.Warn("cannot tell when the process was started; it could not be adopted after a crash", "pid", pid, "error", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.child = child{pid: pid, ticks: ticks}
+	p.alive, p.snapshot.PID = true, pid
+	if p.signal != 0 {
+		_ = p.child.signal(p.signal, true) // it cannot have done anything yet
+	}
+	return nil
+}
+
+// adopt takes over what another supervisor knew.
+func (p *process) adopt(s ProcessState) {
+	p.token = s.Token
+	p.snapshot = Snapshot{
+		PID: s.PID, Joined: s.Joined, ProbeSocket: s.ProbeSocket, Library: s.Library,
+		Capabilities: s.Capabilities, Reports: slices.Contains(s.Capabilities, fdpass.CanStats),
+	}
+	for _, l := range s.Listeners {
+		if i, ok := p.launcher.index[l.Name]; ok {
+			p.stats[i] = l
+		}
+	}
+	if err := p.grip(); err != nil {
+		p.log.Warn("cannot keep hold of all processes of an adopted generation", "error", err)
+		p.hold = noHold{}
+	}
+	c, err := findChild(s.PID, s.StartTicks)
+	if err != nil {
+		if !errors.Is(err, errGone) {
+			p.log.Error("cannot adopt a generation", "pid", s.PID, "error", err)
+		}
 		return
 	}
-	second, messages := time.Now(), 0
-	for {
-		m, fds, err := c.Receive()
-		closeFD(fds...) // a child has none to give
-		if errors.Is(err, fdpass.ErrUnknownType) {
-			_ = c.Send(fdpass.Error{Reason: err.Error()}) // if it cannot be told, the next Receive fails
-			err = nil
-		}
-		if now := time.Now(); now.Sub(second) > time.Second {
-			second, messages = now, 0
-		}
-		if messages++; messages > messageLimit {
-			err = fmt.Errorf("more than %d messages in a second", messageLimit)
-		}
-		if err == nil && m != nil {
-			err = p.heard(m)
-		}
-		if err != nil {
-			p.lost(c, err)
-			return
-		}
+	p.child, p.alive = c, true
+}
+
+func (p *process) hasChild() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.alive
+}
+
+// returned takes the channel of a generation that came back.
+func (p *process) returned(a arrival) {
+	p.mu.Lock()
+	p.snapshot.Joined, p.snapshot.Library, p.snapshot.Capabilities = true, a.said.Library, a.said.Capabilities
+	p.snapshot.Reports = slices.Contains(a.said.Capabilities, fdpass.CanStats)
+	p.mu.Unlock()
+	if p.converse(a.conn, nil) && !a.counted {
+		p.deliver(Rejoined{a.survivor()})
 	}
 }
 
@@ -271,12 +255,7 @@ func (p *process) handOver(c *fdpass.Conn, probe int) error {
 	if err := p.launcher.cfg.Prepare(); err != nil {
 		return &ownError{err}
 	}
-	hello, err := fdpass.Offer(c, fdpass.Welcome{
-		Service:    p.launcher.cfg.Service,
-		Generation: p.number,
-		StatsMS:    fdpass.Milliseconds(p.launcher.cfg.StatsInterval),
-		ReadyMS:    fdpass.Milliseconds(p.readyTimeout),
-	}, probe, p.launcher.cfg.Listeners)
+	hello, err := fdpass.Offer(c, p.launcher.welcome(p.number, p.token, p.readyTimeout), probe, p.launcher.cfg.Listeners)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.snapshot.Joined = hello.Protocol != 0
@@ -291,32 +270,6 @@ func (p *process) handOver(c *fdpass.Conn, probe int) error {
 	return nil
 }
 
-// heard takes one message.
-func (p *process) heard(m fdpass.Message) error {
-	switch m := m.(type) {
-	case fdpass.Ready:
-		p.deliver(SaidReady{p.number, slices.Contains(p.Snapshot().Capabilities, fdpass.CanPause)})
-	case fdpass.Failed:
-		p.deliver(SaidFailed{p.number, m.Reason})
-	case fdpass.Paused:
-		p.deliver(SaidPaused{p.number, m.ID})
-	case fdpass.Resumed:
-		p.deliver(SaidResumed{p.number, m.ID})
-	case fdpass.Drained:
-		p.deliver(SaidDrained{p.number, m.ID, m.Cut})
-	case fdpass.Stats:
-		p.setStats(m)
-		p.launcher.cfg.Counted(p.number, m.Listeners)
-	case fdpass.Error:
-		if p.complaints++; p.complaints <= complaintLimit {
-			p.log.Warn("the child reports an error", "reason", m.Reason)
-		}
-	default:
-		return fmt.Errorf("unexpected message %T", m)
-	}
-	return nil
-}
-
 // setStats keeps the figures of the listeners that m names; a child with very
 // many of them tells in several messages.
 func (p *process) setStats(m fdpass.Stats) {
@@ -325,58 +278,6 @@ func (p *process) setStats(m fdpass.Stats) {
 	for _, l := range m.Listeners {
 		if i, ok := p.launcher.index[l.Name]; ok { // a child may make names up
 			p.stats[i] = ListenerStats{Name: l.Name, Accepted: l.Accepted, Active: l.Active, OldestSeconds: float64(l.OldestMS) / 1000}
-		}
-	}
-}
-
-// lost reports, once, a channel that is of no more use.
-func (p *process) lost(c *fdpass.Conn, err error) {
-	p.losing.Do(func() { p.reportLoss(err) })
-	_ = c.Close()
-}
-
-func (p *process) reportLoss(err error) {
-	var peer *fdpass.PeerError
-	var own *ownError
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		select { // an exit explains it, and says more
-		case <-p.ended:
-		case <-time.After(exitGrace):
-			p.deliver(ChannelLost{p.number, "closed its channel"})
-		}
-	case errors.Is(err, os.ErrDeadlineExceeded) && p.hasEnded(): // its channel is held open by another
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		p.deliver(ChannelLost{p.number, "does not read its channel"})
-	case errors.As(err, &peer):
-		p.deliver(SaidFailed{p.number, peer.Reason})
-	case errors.As(err, &own):
-		p.deliver(ChannelLost{p.number, "could not be handed its listeners: " + err.Error()})
-	default:
-		p.deliver(ChannelLost{p.number, "broke the protocol: " + err.Error()})
-	}
-}
-
-// ownError is a fault on the supervisor's side.
-type ownError struct{ error }
-
-func (e *ownError) Unwrap() error { return e.error }
-
-// speak sends what is to be sent, so that nobody else waits for the child.
-func (p *process) speak(c *fdpass.Conn) {
-	for {
-		select {
-		case m := <-p.out:
-			_ = c.SetWriteDeadline(time.Now().Add(sendGrace))
-			if p.hasEnded() { // run gave the channel its last deadline, before or after
-				return
-			}
-			if err := c.Send(m); err != nil {
-				p.lost(c, err)
-				return
-			}
-		case <-p.ended:
-			return
 		}
 	}
 }
@@ -415,6 +316,41 @@ func (p *process) Hold(hold bool) {
 	}
 }
 
+func (p *process) Terminate() { p.kill(syscall.SIGTERM) }
+
+func (p *process) Kill() {
+	p.kill(syscall.SIGKILL)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hold != nil {
+		p.hold.Kill()
+	}
+}
+
+// kill sends SIGTERM to the process, or SIGKILL to its group.
+func (p *process) kill(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.alive {
+		p.signal = sig
+		return
+	}
+	// ESRCH: an adopted process has ended meanwhile. One of ours is not reaped
+	// while alive is set.
+	if err := p.child.signal(sig, sig == syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		p.log.Error("cannot signal", "signal", sig, "error", err)
+	}
+}
+
+// reap ends what is left of the process group, then reaps its leader.
+func (p *process) reap() exit {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.child.signal(syscall.SIGKILL, true) // ESRCH: nobody else is left
+	p.alive = false
+	return p.child.reap()
+}
+
 func (p *process) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -427,17 +363,53 @@ func (p *process) Snapshot() Snapshot {
 	return s
 }
 
-func (p *process) Output() []string {
-	return lastOf(p.tail.lines(), p.launcher.cfg.OwnLine)
+// Usage asks for what the processes of the generation use.
+func (p *process) Usage() Usage {
+	p.mu.Lock()
+	hold := p.hold
+	p.mu.Unlock()
+	if hold == nil {
+		return Usage{}
+	}
+	u := Usage{Group: hold.Path()}
+	if bytes, ok := hold.Memory(); ok {
+		u.MemoryBytes = &bytes
+	}
+	return u
 }
 
-// CleanEnv returns env without the variables that tell a process of
-// descriptors or of a service manager that are meant for its parent.
-func CleanEnv(env []string) []string {
-	private := []string{fdpass.EnvFD, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID",
-		"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPID", "MANAGERPID"}
-	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
-		key, _, _ := strings.Cut(kv, "=")
-		return slices.Contains(private, key)
-	})
+func (p *process) State() ProcessState {
+	s := p.Snapshot()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return ProcessState{
+		Generation: p.number, Release: p.release, PID: s.PID, StartTicks: p.child.ticks, Token: p.token,
+		Joined: s.Joined, ProbeSocket: s.ProbeSocket, Library: s.Library, Capabilities: s.Capabilities, Listeners: s.Listeners,
+	}
+}
+
+func (p *process) Rest() (channel int, goOn func()) {
+	p.mu.Lock()
+	talk := p.talk
+	p.mu.Unlock()
+	if talk == nil {
+		return 0, func() {}
+	}
+	over := talk.rest()
+	if over == nil {
+		return 0, func() {}
+	}
+	channel, err := talk.conn.Duplicate()
+	if err != nil {
+		p.log.Warn("cannot hand on the channel of a generation; it will have to come back by itself", "error", err)
+		return 0, over
+	}
+	return channel, func() {
+		closeFD(channel)
+		over()
+	}
+}
+
+func (p *process) Output() []string {
+	return lastOf(p.tail.lines(), p.launcher.cfg.OwnLine)
 }

@@ -158,6 +158,8 @@ type Status struct {
 	Started time.Time `json:"started"`
 	// Phase is idle, or the phase of the running upgrade.
 	Phase Phase `json:"phase"`
+	// PhaseEnds is when the phase is over at the latest; nil if it has no end.
+	PhaseEnds *time.Time `json:"phase_ends,omitempty"`
 	// Request is the number of the running upgrade; 0 if none.
 	Request uint64 `json:"request,omitempty"`
 	// Stopping tells that the supervisor was told to stop.

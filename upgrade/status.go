@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-func (s *Supervisor) status() Status {
+// status also returns the processes in the order of the generations shown.
+func (s *Supervisor) status() (Status, []Process) {
 	m := s.machine
 	st := Status{
 		Service: s.cfg.Service, PID: os.Getpid(), Started: s.started,
@@ -17,6 +18,9 @@ func (s *Supervisor) status() Status {
 	if m.request != nil {
 		st.Request = m.request.Request
 	}
+	if d, ok := s.timers[m.deadline]; ok {
+		st.PhaseEnds = &d.at
+	}
 	if m.restarting != nil {
 		st.Restart = &RestartStatus{Reason: m.restarting.reason, Failures: m.failures, Next: s.timers[m.restarting.timer].at}
 	}
@@ -24,7 +28,11 @@ func (s *Supervisor) status() Status {
 		st.Generations = append(st.Generations, g.status(n, m.role(n)))
 	}
 	slices.SortFunc(st.Generations, func(a, b GenerationStatus) int { return a.Generation - b.Generation })
-	return st
+	processes := make([]Process, len(st.Generations))
+	for i, g := range st.Generations {
+		processes[i] = s.generations[g.Generation].process
+	}
+	return st, processes
 }
 
 func (g *member) status(n int, role Role) GenerationStatus {

@@ -29,8 +29,22 @@ type Config struct {
 	// Reported, if set, is called with every report, from the goroutine of
 	// Run: it must not block.
 	Reported func(Report)
+	// Changed, if set, is called from the goroutine of Run with what there is to
+	// see after every step: it must not block. What memory is used is left out.
+	Changed func(Status)
 	// Listeners are shown in Status.
 	Listeners []ListenerStatus
+	// From, if set, is where another supervisor was, from which this one goes
+	// on instead of starting a first generation.
+	From *State
+	// Killed tells that the other supervisor was killed, and Survivors who of
+	// its generations live. Otherwise it has executed this one in its place.
+	Killed    bool
+	Survivors []Survivor
+	// Persist, if set, is called from the goroutine of Run with what the next
+	// supervisor would have to know, each time that changes: before anything is
+	// done that follows from it.
+	Persist func(State)
 }
 
 // A Launcher starts generations.
@@ -39,6 +53,9 @@ type Launcher interface {
 	// deliver may be called from any goroutine, also before Launch returns;
 	// the last event is Exited, exactly once.
 	Launch(n int, r Release, readyTimeout time.Duration, deliver func(Event)) Process
+	// Adopt takes over a process that another supervisor has started, as
+	// Launch does one that it starts.
+	Adopt(s ProcessState, deliver func(Event)) Process
 	// CloseListeners closes the supervisor's own copies of the listeners. It
 	// is called once, when the supervisor stops and before the last generation
 	// drains, which then alone holds them and can empty their accept queues.
@@ -63,6 +80,25 @@ type Process interface {
 	Snapshot() Snapshot
 	// Output are its last lines of output; nil where they cannot be had.
 	Output() []string
+	// Usage is what all its processes use. It takes as long as the system does
+	// to tell.
+	Usage() Usage
+	// State is what another supervisor has to know of it, but for Channel and
+	// what the supervisor itself notes.
+	State() ProcessState
+	// Rest brings what is said on its channel to rest, between two messages,
+	// and returns a duplicate of the channel's descriptor, 0 if there is none.
+	// goOn ends the rest, and closes the duplicate. It waits for the process to
+	// read what was said, for a limited time.
+	Rest() (channel int, goOn func())
+}
+
+// Usage is what the processes of a generation use.
+type Usage struct {
+	// Group is the path of their control group; "" if they have none.
+	Group string
+	// MemoryBytes is nil if it is not known.
+	MemoryBytes *uint64
 }
 
 // Snapshot is what is known of a process at one moment.
@@ -157,7 +193,9 @@ type Supervisor struct {
 	restarts    uint64
 	reports     []Report
 	finished    *Finish
-	stranger    string // what is to be said of a generation that never said hello
+	stranger    string   // what is to be said of a generation that never said hello
+	answers     []func() // reports on their way, until they are written down
+	persisted   State
 }
 
 // member is a generation that has been launched and has not been seen to end.
@@ -178,7 +216,7 @@ type pending struct {
 
 // New returns a supervisor that starts its first generation when Run is called.
 func New(cfg Config) (*Supervisor, error) {
-	machine, err := NewMachine(cfg.Policy)
+	machine, err := newMachine(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +229,7 @@ func New(cfg Config) (*Supervisor, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Supervisor{
+	s := &Supervisor{
 		cfg:         cfg,
 		log:         cfg.Logger,
 		inbox:       make(chan func()),
@@ -201,10 +239,19 @@ func New(cfg Config) (*Supervisor, error) {
 		generations: map[int]*member{},
 		callers:     map[uint64]*caller{},
 		timers:      map[TimerID]pending{},
-	}, nil
+	}
+	s.recall()
+	return s, nil
 }
 
-// Run starts the first generation and supervises until ctx is done or Stop is
+func newMachine(cfg Config) (*Machine, error) {
+	if cfg.From != nil {
+		return RestoreMachine(cfg.Policy, cfg.From.Machine)
+	}
+	return NewMachine(cfg.Policy)
+}
+
+// Run starts the first generation, or goes on from Config.From, and supervises until ctx is done or Stop is
 // called, and then until every generation has ended. It returns nil after a
 // stop, and the reason if the first generation cannot become ready. It is
 // called once.
@@ -214,11 +261,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.tasks.Wait()
 	defer cancel()
 	defer close(s.done)
-	release, err := Resolve(s.cfg.Program)
-	if err != nil {
-		return fmt.Errorf("cannot start: %w", err)
+	if err := s.begin(); err != nil {
+		return err
 	}
-	s.step(Boot{release})
 	stop := ctx.Done()
 	for s.finished == nil {
 		select {
@@ -235,6 +280,20 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if s.finished.Failure != "" {
 		return errors.New(s.finished.Failure + s.stranger)
 	}
+	return nil
+}
+
+// begin starts the first generation, or goes on.
+func (s *Supervisor) begin() error {
+	if s.cfg.From != nil {
+		s.goOn()
+		return nil
+	}
+	release, err := Resolve(s.cfg.Program)
+	if err != nil {
+		return fmt.Errorf("cannot start: %w", err)
+	}
+	s.step(Boot{release})
 	return nil
 }
 
@@ -267,11 +326,44 @@ func (s *Supervisor) Rollback(ctx context.Context, r Request, progress func(Step
 }
 
 func (s *Supervisor) request(ctx context.Context, k Kind, r Request, progress func(Step)) (Report, error) {
-	c := newCaller(k, r)
-	if err := s.postFor(ctx, func() { s.admitCaller(c) }); err != nil {
+	l := newListener()
+	if err := s.postFor(ctx, func() { s.admitCaller(newCaller(k, r, l)) }); err != nil {
 		return Report{}, err
 	}
-	return c.wait(ctx, s.done, progress)
+	return l.wait(ctx, s.done, progress)
+}
+
+// ErrUnknownRequest tells of a request that was never made, or so long ago that
+// its report is not kept any more.
+var ErrUnknownRequest = errors.New("no such request is known")
+
+// Await waits for the report of a request that was made before, by whomever, also
+// of another supervisor from which this one goes on. progress is called for the
+// steps from now on. Only the latest reports are kept.
+func (s *Supervisor) Await(ctx context.Context, request uint64, progress func(Step)) (Report, error) {
+	l, known := newListener(), make(chan bool, 1)
+	if err := s.postFor(ctx, func() { known <- s.listenTo(request, l) }); err != nil {
+		return Report{}, err
+	}
+	if !<-known {
+		return Report{}, fmt.Errorf("request %d: %w", request, ErrUnknownRequest)
+	}
+	return l.wait(ctx, s.done, progress)
+}
+
+// listenTo adds one who waits for the report of a request, or has it at once.
+func (s *Supervisor) listenTo(request uint64, l *listener) bool {
+	if c := s.callers[request]; c != nil {
+		c.audience = append(c.audience, l)
+		return true
+	}
+	for _, r := range s.reports {
+		if r.Request == request {
+			l.report <- r
+			return true
+		}
+	}
+	return false
 }
 
 // Stop ends the supervisor: it drains every generation, or kills them if now
@@ -288,15 +380,30 @@ func (s *Supervisor) Stop(ctx context.Context, now bool) error {
 	}
 }
 
+// Alive returns nil when the goroutine that decides has shown that it does, and
+// an error if it does not until ctx is done.
+func (s *Supervisor) Alive(ctx context.Context) error { return s.postFor(ctx, func() {}) }
+
 // Status returns a picture of the present moment.
 func (s *Supervisor) Status(ctx context.Context) (Status, error) {
-	result := make(chan Status, 1)
-	if err := s.postFor(ctx, func() { result <- s.status() }); err != nil {
+	type picture struct {
+		status    Status
+		processes []Process // in the order of its generations
+	}
+	result := make(chan picture, 1)
+	if err := s.postFor(ctx, func() {
+		status, processes := s.status()
+		result <- picture{status, processes}
+	}); err != nil {
 		return Status{}, err
 	}
 	select {
-	case st := <-result:
-		return st, nil
+	case p := <-result:
+		for i, process := range p.processes {
+			usage := process.Usage()
+			p.status.Generations[i].Group, p.status.Generations[i].MemoryBytes = usage.Group, usage.MemoryBytes
+		}
+		return p.status, nil
 	case <-ctx.Done():
 		return Status{}, ctx.Err()
 	}

@@ -1,0 +1,261 @@
+package upgrade
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.com/supervisor/fdpass"
+)
+
+const (
+	// exitGrace is how long a closed channel waits for the exit that explains it.
+	exitGrace = time.Second
+	// sendGrace is how long a child may leave its channel unread.
+	sendGrace = 5 * time.Second
+	// messageLimit is the number of messages that a child may send in a second.
+	messageLimit = 1000
+	// complaintLimit is how many of a child's error messages are logged.
+	complaintLimit = 10
+)
+
+// A conversation is what is said on one channel of a process, until the channel
+// is of no more use. A process that lost its supervisor has another one with the
+// next.
+type conversation struct {
+	p          *process
+	conn       *fdpass.Conn
+	done       chan struct{} // closed when the channel is of no more use
+	losing     sync.Once
+	complaints int // of the child, logged up to complaintLimit
+
+	mu     sync.Mutex
+	open   bool          // the handoff is over
+	halt   *halt         // nil while both directions go on
+	halted chan struct{} // wakes speak for halt
+}
+
+// A halt brings both directions of a conversation to rest between two messages.
+type halt struct {
+	resting chan struct{} // gets a value from each
+	over    chan struct{} // closed when they go on
+}
+
+// converse begins a conversation on conn, which it takes. opening, if set, comes
+// first. It is false if the process has ended already.
+func (p *process) converse(conn *fdpass.Conn, opening func(*fdpass.Conn) error) bool {
+	c := &conversation{p: p, conn: conn, done: make(chan struct{}), halted: make(chan struct{}, 1), open: opening == nil}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hasEnded() {
+		_ = conn.Close()
+		return false
+	}
+	p.talk = c
+	p.talks.Go(func() { c.listen(opening) })
+	p.talks.Go(c.speak)
+	return true
+}
+
+// listen opens the conversation and turns what the child says into events.
+func (c *conversation) listen(opening func(*fdpass.Conn) error) {
+	if opening != nil {
+		if err := opening(c.conn); err != nil {
+			c.lost(err)
+			return
+		}
+		c.mu.Lock()
+		c.open = true
+		c.mu.Unlock()
+	}
+	second, messages := time.Now(), 0
+	for {
+		m, fds, err := c.conn.Receive()
+		closeFD(fds...) // a child has none to give
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.rested() {
+			continue
+		}
+		if errors.Is(err, fdpass.ErrUnknownType) {
+			_ = c.conn.Send(fdpass.Error{Reason: err.Error()}) // if it cannot be told, the next Receive fails
+			err = nil
+		}
+		if now := time.Now(); now.Sub(second) > time.Second {
+			second, messages = now, 0
+		}
+		if messages++; messages > messageLimit {
+			err = fmt.Errorf("more than %d messages in a second", messageLimit)
+		}
+		if err == nil && m != nil {
+			err = c.heard(m)
+		}
+		if err != nil {
+			c.lost(err)
+			return
+		}
+	}
+}
+
+// heard takes one message.
+func (c *conversation) heard(m fdpass.Message) error {
+	p := c.p
+	switch m := m.(type) {
+	case fdpass.Ready:
+		p.deliver(SaidReady{p.number, slices.Contains(p.Snapshot().Capabilities, fdpass.CanPause)})
+	case fdpass.Failed:
+		p.deliver(SaidFailed{p.number, m.Reason})
+	case fdpass.Paused:
+		p.deliver(SaidPaused{p.number, m.ID})
+	case fdpass.Resumed:
+		p.deliver(SaidResumed{p.number, m.ID})
+	case fdpass.Drained:
+		p.deliver(SaidDrained{p.number, m.ID, m.Cut})
+	case fdpass.Stats:
+		p.setStats(m)
+		p.launcher.cfg.Counted(p.number, m.Listeners)
+	case fdpass.Error:
+		if c.complaints++; c.complaints <= complaintLimit {
+			p.log.Warn("the child reports an error", "reason", m.Reason)
+		}
+	default:
+		return fmt.Errorf("unexpected message %T", m)
+	}
+	return nil
+}
+
+// lost reports, once, a channel that is of no more use.
+func (c *conversation) lost(err error) {
+	c.losing.Do(func() {
+		close(c.done)
+		c.report(err)
+	})
+	_ = c.conn.Close()
+}
+
+func (c *conversation) report(err error) {
+	p := c.p
+	var peer *fdpass.PeerError
+	var own *ownError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		select { // an exit explains it, and says more
+		case <-p.ended:
+		case <-time.After(exitGrace):
+			p.deliver(ChannelLost{p.number, "closed its channel"})
+		}
+	case errors.Is(err, os.ErrDeadlineExceeded) && p.hasEnded(): // its channel is held open by another
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.deliver(ChannelLost{p.number, "does not read its channel"})
+	case errors.As(err, &peer):
+		p.deliver(SaidFailed{p.number, peer.Reason})
+	case errors.As(err, &own):
+		p.deliver(ChannelLost{p.number, "could not be handed its listeners: " + err.Error()})
+	default:
+		p.deliver(ChannelLost{p.number, "broke the protocol: " + err.Error()})
+	}
+}
+
+// ownError is a fault on the supervisor's side.
+type ownError struct{ error }
+
+func (e *ownError) Unwrap() error { return e.error }
+
+// speak sends what is to be sent, so that nobody else waits for the child.
+func (c *conversation) speak() {
+	for {
+		select {
+		case m := <-c.p.out:
+			if !c.send(m) {
+				return
+			}
+		case <-c.halted:
+			if !c.flush() {
+				return
+			}
+			c.rested()
+		case <-c.p.ended:
+			return
+		case <-c.done:
+			return
+		}
+	}
+}
+
+// flush sends what waits to be sent.
+func (c *conversation) flush() bool {
+	for {
+		select {
+		case m := <-c.p.out:
+			if !c.send(m) {
+				return false
+			}
+		default:
+			return true
+		}
+	}
+}
+
+func (c *conversation) send(m fdpass.Message) bool {
+	_ = c.conn.SetWriteDeadline(time.Now().Add(sendGrace))
+	if c.p.hasEnded() { // the channel was given its last deadline, before or after
+		return false
+	}
+	if err := c.conn.Send(m); err != nil {
+		c.lost(err)
+		return false
+	}
+	return true
+}
+
+// rest brings the conversation to rest: every message that was read has been
+// delivered, every one that was to be sent has been. The result ends the rest;
+// nil if there is nothing to bring to rest. It waits for the child to read, for
+// sendGrace at most.
+func (c *conversation) rest() (goOn func()) {
+	h := &halt{resting: make(chan struct{}, 2), over: make(chan struct{})}
+	c.mu.Lock()
+	if !c.open || c.halt != nil {
+		c.mu.Unlock()
+		return nil
+	}
+	c.halt = h
+	c.mu.Unlock()
+	c.halted <- struct{}{}
+	_ = c.conn.SetReadDeadline(time.Now())
+	goOn = func() {
+		c.mu.Lock()
+		c.halt = nil
+		c.mu.Unlock()
+		deadline := time.Time{}
+		if c.p.hasEnded() {
+			deadline = time.Now().Add(drainGrace)
+		}
+		_ = c.conn.SetReadDeadline(deadline)
+		close(h.over)
+	}
+	for range cap(h.resting) {
+		select {
+		case <-h.resting:
+		case <-c.done:
+		case <-c.p.ended:
+		}
+	}
+	return goOn
+}
+
+// rested rests if that is wanted, until it is over. False: it is not wanted.
+func (c *conversation) rested() bool {
+	c.mu.Lock()
+	h := c.halt
+	c.mu.Unlock()
+	if h == nil {
+		return false
+	}
+	h.resting <- struct{}{}
+	<-h.over
+	return true
+}

@@ -1,0 +1,254 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// A RefusedError says why another binary may not take over now.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return e.Reason }
+
+// HandOver brings everything to rest and calls hand with what another supervisor
+// has to know, channels included, from the goroutine of Run. hand does not
+// return if it succeeds, because another program has taken the place of this
+// one; its error is that of HandOver, and all goes on as before. The error is a
+// *RefusedError if this is no moment for it. What hand is given it borrows.
+func (s *Supervisor) HandOver(ctx context.Context, hand func(State) error) error {
+	result := make(chan error, 1)
+	if err := s.postFor(ctx, func() { result <- s.handOver(hand) }); err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Supervisor) handOver(hand func(State) error) error {
+	if why := s.machine.HandOverObjection(); why != "" {
+		return &RefusedError{why}
+	}
+	channels, goOn := s.restAll()
+	defer goOn()
+	if why := s.machine.HandOverObjection(); why != "" { // while it came to rest
+		return &RefusedError{why}
+	}
+	state := s.state()
+	for i := range state.Generations {
+		state.Generations[i].Channel = channels[state.Generations[i].Generation]
+	}
+	return hand(state)
+}
+
+// restAll brings every channel to rest. What is on its way to the machine is
+// taken meanwhile.
+func (s *Supervisor) restAll() (channels map[int]int, goOn func()) {
+	type rested struct {
+		generation, channel int
+		goOn                func()
+	}
+	results := make(chan rested)
+	count := len(s.generations)
+	for n, g := range s.generations {
+		s.tasks.Go(func() {
+			channel, goOn := g.process.Rest()
+			results <- rested{n, channel, goOn}
+		})
+	}
+	channels = map[int]int{}
+	var all []func()
+	for len(all) < count {
+		select {
+		case r := <-results:
+			channels[r.generation] = r.channel
+			all = append(all, r.goOn)
+		case work := <-s.inbox:
+			work()
+		}
+	}
+	return channels, func() {
+		for _, goOn := range all {
+			goOn()
+		}
+	}
+}
+
+// state is what another supervisor would have to know now.
+func (s *Supervisor) state() State {
+	st := State{
+		Service: s.cfg.Service, Started: s.started, Machine: s.machine.State(),
+		LastRequest: s.lastRequest, Restarts: s.restarts, Reports: slices.Clone(s.reports),
+	}
+	for id, p := range s.timers {
+		st.Timers = append(st.Timers, TimerState{Timer: id, At: bootTime() + time.Until(p.at)})
+	}
+	slices.SortFunc(st.Timers, func(a, b TimerState) int { return int(a.Timer) - int(b.Timer) })
+	for _, n := range slices.Sorted(maps.Keys(s.generations)) {
+		g := s.generations[n]
+		p := g.process.State()
+		p.Started, p.Ready, p.DrainDeadline = g.started, g.ready, g.drainDeadline
+		st.Generations = append(st.Generations, p)
+	}
+	for _, n := range slices.Sorted(maps.Keys(s.callers)) {
+		st.Callers = append(st.Callers, s.callers[n].state())
+	}
+	return st
+}
+
+// persist has the state written down if it has changed in anything but figures.
+func (s *Supervisor) persist() {
+	if s.cfg.Persist == nil {
+		return
+	}
+	st := s.state()
+	st.Timers = nil // the next supervisor sets its own
+	for i := range st.Generations {
+		st.Generations[i].Listeners = nil
+	}
+	for i := range st.Reports {
+		st.Reports[i].Queues = withoutSamples(st.Reports[i].Queues)
+	}
+	if reflect.DeepEqual(st, s.persisted) {
+		return
+	}
+	s.persisted = st
+	s.cfg.Persist(st)
+}
+
+func withoutSamples(queues []QueueAccount) []QueueAccount {
+	queues = slices.Clone(queues)
+	for i := range queues {
+		queues[i].Samples = nil
+	}
+	return queues
+}
+
+// recall takes what the supervisor itself knew.
+func (s *Supervisor) recall() {
+	from := s.cfg.From
+	if from == nil {
+		return
+	}
+	s.started, s.lastRequest, s.restarts = from.Started, from.LastRequest, from.Restarts
+	s.reports = slices.Clone(from.Reports)
+	for _, c := range from.Callers {
+		s.callers[c.Request] = c.caller()
+	}
+}
+
+// goOn takes over the generations and goes on.
+func (s *Supervisor) goOn() {
+	from := s.cfg.From
+	alive := func(n int) bool {
+		return !s.cfg.Killed || slices.ContainsFunc(s.cfg.Survivors, func(v Survivor) bool { return v.Generation == n })
+	}
+	for _, p := range from.Generations {
+		if alive(p.Generation) {
+			s.generations[p.Generation] = &member{
+				release: p.Release, started: p.Started, ready: p.Ready, drainDeadline: p.DrainDeadline,
+				process: s.cfg.Launcher.Adopt(p, s.fromProcess),
+			}
+		}
+	}
+	if s.cfg.Killed {
+		for request := range s.callers {
+			s.cfg.Watcher.Begin(request)
+		}
+		s.step(Recovered{s.cfg.Survivors})
+		s.answerRest()
+		return
+	}
+	for _, t := range from.Timers {
+		s.setTimer(SetTimer{Timer: t.Timer, After: max(0, t.At-bootTime())})
+	}
+	for n := range s.generations {
+		if s.machine.role(n) == RoleDraining {
+			s.pace(n)
+		}
+	}
+	s.persist()
+}
+
+// answerRest ends what a killed supervisor had begun and its machine knows
+// nothing of: it was killed between two steps.
+func (s *Supervisor) answerRest() {
+	for _, n := range slices.Sorted(maps.Keys(s.callers)) {
+		if c := s.callers[n]; !s.machine.knows(n) {
+			s.reply(Reply{Request: n, Kind: c.kind, Verdict: Refused, Reason: "the supervisor was killed before it took the request"})
+		}
+	}
+	s.persist()
+	for _, answer := range s.answers {
+		answer()
+	}
+	s.answers = nil
+}
+
+// knows tells whether a request will be answered.
+func (m *Machine) knows(request uint64) bool {
+	if r := m.request; r != nil && (r.Request == request || r.undo == request) {
+		return true
+	}
+	for _, g := range m.all {
+		if g.waiter != nil && g.waiter.Request == request {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *caller) state() CallerState {
+	st := CallerState{
+		Request: c.number, Kind: c.kind, Note: c.request.Reason, Started: c.started,
+		Phases: slices.Clone(c.phases), Phase: c.phase, PhaseSince: c.phaseSince, Overruled: c.overruled,
+	}
+	if m := c.moment; m != nil {
+		st.Moment = &MomentState{At: m.at, Stranger: m.stranger, Output: m.output, Accepted: m.accepted, Open: m.open, Queues: m.queues}
+	}
+	return st
+}
+
+func (st CallerState) caller() *caller {
+	c := &caller{
+		kind: st.Kind, request: Request{Reason: st.Note}, number: st.Request, started: st.Started,
+		phases: st.Phases, phase: st.Phase, phaseSince: st.PhaseSince, overruled: st.Overruled,
+	}
+	if m := st.Moment; m != nil {
+		c.moment = &moment{at: m.At, stranger: m.Stranger, output: m.Output, accepted: m.Accepted, open: m.Open, queues: m.Queues}
+	}
+	return c
+}
+
+// Validate says what in a state cannot be.
+func (st State) Validate() error {
+	seen := map[int]bool{}
+	for _, p := range st.Generations {
+		switch {
+		case p.Generation < 1 || p.Generation > st.Machine.Generations:
+			return fmt.Errorf("generation %d has never been started", p.Generation)
+		case seen[p.Generation]:
+			return fmt.Errorf("generation %d has two processes", p.Generation)
+		case p.PID < 0:
+			return fmt.Errorf("generation %d has pid %d", p.Generation, p.PID)
+		}
+		seen[p.Generation] = true
+	}
+	for _, c := range st.Callers {
+		if c.Request < 1 || c.Request > st.LastRequest {
+			return fmt.Errorf("request %d has never been made", c.Request)
+		}
+	}
+	if st.Service == "" {
+		return errors.New("it does not say of which service it is")
+	}
+	return nil
+}

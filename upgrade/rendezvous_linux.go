@@ -1,0 +1,331 @@
+package upgrade
+
+import (
+	"cmp"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/supervisor/fdpass"
+)
+
+const (
+	// returnTimeout is how long a generation may take to say who it is and to
+	// give its listeners back.
+	returnTimeout = 5 * time.Second
+	// returnsAtOnce is how many may do so at a time.
+	returnsAtOnce = 16
+)
+
+// RendezvousConfig says what is to be known of a rendezvous.
+type RendezvousConfig struct {
+	// Path is where the socket is made. The caller has the directory locked.
+	Path string
+	// Service is the name that a generation must say.
+	Service string
+	// StatsInterval is as in LauncherConfig.
+	StatsInterval time.Duration
+	// Cookies tell which sockets the service's listeners are, by name: a
+	// generation that gives back anything else is not believed.
+	Cookies map[string]fdpass.Cookie
+	// Logger takes what is refused; nil means none.
+	Logger *slog.Logger
+}
+
+// A Rendezvous is where generations come back to whose supervisor was killed.
+// They prove who they are: by the user and the process that connects (unix(7),
+// SO_PEERCRED), which must be the one that was started, and by the token that
+// this generation alone was told. Its methods may be called concurrently.
+type Rendezvous struct {
+	cfg    RendezvousConfig
+	path   string
+	log    *slog.Logger
+	socket *fdpass.Rendezvous
+	room   chan struct{} // has room for those that are coming back
+	coming sync.WaitGroup
+
+	mu       sync.Mutex
+	expected map[int]*expectation
+	kept     map[string]fdpass.Listener // that were given back; nil once nobody asks for them any more
+	changed  chan struct{}              // closed and made anew when a generation has come back
+}
+
+// An expectation is a generation that may come back.
+type expectation struct {
+	state ProcessState
+	came  *arrival
+	take  func(arrival) // nil: kept in came
+}
+
+// An arrival is a generation that came back. Whoever takes it owns conn.
+type arrival struct {
+	conn    *fdpass.Conn
+	said    fdpass.Rejoin
+	counted bool // among the survivors of Gather
+}
+
+func (a arrival) survivor() Survivor {
+	return Survivor{
+		Generation: a.said.Generation, Ready: a.said.Ready, Draining: a.said.Draining,
+		CanPause: slices.Contains(a.said.Capabilities, fdpass.CanPause),
+	}
+}
+
+// OpenRendezvous makes the socket and listens on it until Close.
+func OpenRendezvous(cfg RendezvousConfig) (*Rendezvous, error) {
+	socket, err := fdpass.ListenRendezvous(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Rendezvous{
+		cfg: cfg, path: cfg.Path, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), socket: socket,
+		room: make(chan struct{}, returnsAtOnce), expected: map[int]*expectation{}, kept: map[string]fdpass.Listener{}, changed: make(chan struct{}),
+	}
+	r.coming.Go(r.serve)
+	return r, nil
+}
+
+// Close ends it and removes the socket.
+func (r *Rendezvous) Close() error {
+	err := r.socket.Close()
+	r.coming.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.expected {
+		if e.came != nil && e.take == nil {
+			_ = e.came.conn.Close()
+		}
+	}
+	clear(r.expected)
+	for _, l := range r.kept {
+		closeFD(l.FD)
+	}
+	r.kept = nil
+	return err
+}
+
+// Gathered is who came back and what they brought.
+type Gathered struct {
+	// Survivors are all generations that live; those that have not come back
+	// are mute.
+	Survivors []Survivor
+	// Listeners are one of each name that was given back; the caller owns them.
+	Listeners []fdpass.Listener
+}
+
+// Gather waits for the processes that live to come back, until ctx is done. It
+// is called once.
+func (r *Rendezvous) Gather(ctx context.Context, processes []ProcessState) Gathered {
+	for _, p := range processes {
+		if p.Token != "" && lives(p) {
+			r.miss(p)
+		}
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		missing, changed := r.missing()
+		if len(missing) == 0 {
+			break
+		}
+		select {
+		case <-changed:
+			continue
+		case <-tick.C:
+			for _, p := range missing {
+				if !lives(p) {
+					r.forget(p.Generation)
+				}
+			}
+			continue
+		case <-ctx.Done():
+		}
+		break
+	}
+	return r.gathered()
+}
+
+func lives(p ProcessState) bool {
+	c, err := findChild(p.PID, p.StartTicks)
+	c.close()
+	return err == nil
+}
+
+// miss expects a generation without taking it yet.
+func (r *Rendezvous) miss(p ProcessState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected[p.Generation] = &expectation{state: p}
+}
+
+// missing are those who are expected and have not come.
+func (r *Rendezvous) missing() (missing []ProcessState, changed <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.expected {
+		if e.came == nil {
+			missing = append(missing, e.state)
+		}
+	}
+	return missing, r.changed
+}
+
+func (r *Rendezvous) gathered() Gathered {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var g Gathered
+	for n, e := range r.expected {
+		if e.came == nil {
+			g.Survivors = append(g.Survivors, Survivor{Generation: n, Mute: true})
+			continue
+		}
+		e.came.counted = true
+		g.Survivors = append(g.Survivors, e.came.survivor())
+	}
+	for _, l := range r.kept {
+		g.Listeners = append(g.Listeners, l)
+	}
+	r.kept = nil
+	slices.SortFunc(g.Survivors, func(a, b Survivor) int { return a.Generation - b.Generation })
+	slices.SortFunc(g.Listeners, func(a, b fdpass.Listener) int { return cmp.Compare(a.Name, b.Name) })
+	return g
+}
+
+// expect has take called when the generation comes back, or at once if it has.
+func (r *Rendezvous) expect(p ProcessState, take func(arrival)) {
+	r.mu.Lock()
+	e := r.expected[p.Generation]
+	if e == nil {
+		e = &expectation{state: p}
+		r.expected[p.Generation] = e
+	}
+	e.take = take
+	came := e.came
+	r.mu.Unlock()
+	if came != nil {
+		take(*came)
+	}
+}
+
+// forget ends an expectation.
+func (r *Rendezvous) forget(generation int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.expected[generation]; e != nil && e.came != nil && e.take == nil {
+		_ = e.came.conn.Close()
+	}
+	delete(r.expected, generation)
+}
+
+// keep keeps one listener of each name, and closes the others.
+func (r *Rendezvous) keep(given []fdpass.Listener) {
+	for _, l := range given {
+		if _, ok := r.kept[l.Name]; ok || r.kept == nil {
+			closeFD(l.FD)
+			continue
+		}
+		r.kept[l.Name] = l
+	}
+}
+
+// serve takes those who connect.
+func (r *Rendezvous) serve() {
+	for {
+		conn, peer, err := r.socket.Accept()
+		if err != nil {
+			return // closed: errors that pass are not returned
+		}
+		closeFD(peer.PIDFD) // findChild opens its own, for the process that is expected
+		r.room <- struct{}{}
+		r.coming.Go(func() {
+			defer func() { <-r.room }()
+			r.receive(conn, peer)
+		})
+	}
+}
+
+// receive lets one peer prove itself and give its listeners back.
+func (r *Rendezvous) receive(conn *fdpass.Conn, peer fdpass.Peer) {
+	_ = conn.SetReadDeadline(time.Now().Add(returnTimeout))
+	_ = conn.SetWriteDeadline(time.Now().Add(returnTimeout))
+	said, given, err := fdpass.TakeBack(conn, func(said fdpass.Rejoin) (fdpass.Welcome, error) { return r.admit(said, peer) })
+	if err == nil {
+		err = r.arrived(conn, said, given)
+	}
+	if err != nil {
+		r.log.Warn("refused somebody at the rendezvous", "peer_pid", peer.PID, "peer_uid", peer.UID, "claims_generation", said.Generation, "reason", err)
+		_ = conn.Close()
+	}
+}
+
+// admit judges what a peer says of itself.
+func (r *Rendezvous) admit(said fdpass.Rejoin, peer fdpass.Peer) (fdpass.Welcome, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.expected[said.Generation]
+	switch {
+	case peer.UID != os.Geteuid():
+		return fdpass.Welcome{}, fmt.Errorf("uid %d is not that of the service", peer.UID)
+	case said.Service != r.cfg.Service:
+		return fdpass.Welcome{}, fmt.Errorf("this is service %q", r.cfg.Service)
+	case e == nil:
+		return fdpass.Welcome{}, fmt.Errorf("generation %d is not missed", said.Generation)
+	case subtle.ConstantTimeCompare([]byte(said.Token), []byte(e.state.Token)) != 1 || e.state.Token == "":
+		return fdpass.Welcome{}, errors.New("the token is wrong")
+	case peer.PID != e.state.PID:
+		return fdpass.Welcome{}, fmt.Errorf("generation %d is another process", said.Generation)
+	case e.came != nil:
+		return fdpass.Welcome{}, fmt.Errorf("generation %d has come back already", said.Generation)
+	}
+	return fdpass.Welcome{
+		Service: r.cfg.Service, Generation: said.Generation, StatsMS: fdpass.Milliseconds(r.cfg.StatsInterval),
+		Rendezvous: r.path, Token: e.state.Token,
+	}, nil
+}
+
+// arrived takes the channel and the listeners of a generation.
+func (r *Rendezvous) arrived(conn *fdpass.Conn, said fdpass.Rejoin, given []fdpass.Listener) error {
+	for _, l := range given {
+		if known, ok := r.cfg.Cookies[l.Name]; !ok || known != l.Cookie {
+			closeListeners(given)
+			return fmt.Errorf("it gives back another socket than its listener %q", l.Name)
+		}
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	_ = conn.SetWriteDeadline(time.Time{})
+	a := arrival{conn: conn, said: said}
+	take, err := r.note(&a, given)
+	if take != nil {
+		take(a)
+	}
+	return err
+}
+
+// note puts an arrival down, and tells who takes it now.
+func (r *Rendezvous) note(a *arrival, given []fdpass.Listener) (take func(arrival), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.expected[a.said.Generation]
+	if e == nil || e.came != nil {
+		closeListeners(given)
+		return nil, fmt.Errorf("generation %d is not missed any more", a.said.Generation)
+	}
+	e.came = a
+	r.keep(given)
+	r.log.Info("a generation came back", "generation", a.said.Generation, "pid", e.state.PID, "listeners", len(given))
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return e.take, nil
+}
+
+func closeListeners(all []fdpass.Listener) {
+	for _, l := range all {
+		closeFD(l.FD)
+	}
+}
