@@ -57,6 +57,9 @@ type State struct {
 	Lock    int `json:"lock_fd,omitempty"`
 	// Streams are connections whose clients wait for an answer.
 	Streams []Stream `json:"streams,omitempty"`
+	// Made are the directories that were made for the run directory, outermost
+	// first, and are removed with it.
+	Made []string `json:"made,omitempty"`
 	// Metrics are the counters, in the form of whoever keeps them.
 	Metrics json.RawMessage `json:"metrics,omitempty"`
 }
@@ -160,6 +163,18 @@ func (s State) validate() error {
 type descriptor struct {
 	fd    int
 	whose string
+}
+
+// Descriptors are the numbers of all descriptors that the next program is to
+// inherit.
+func (s State) Descriptors() []int {
+	var all []int
+	for _, d := range s.descriptors() {
+		if d.fd != 0 {
+			all = append(all, d.fd)
+		}
+	}
+	return all
 }
 
 // descriptors lists the numbers in s with what they are of, 0 included.
