@@ -80,8 +80,9 @@ var rooms = []room{
 	},
 	{path: "cmd/supervisor/internal/config", ours: []string{"upgrade", "health", "internal/listen"}, others: []string{toml, pflag}},
 	{
-		path: "cmd/supervisor/internal/control",
-		ours: []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
+		path:   "cmd/supervisor/internal/control",
+		ours:   []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
+		others: []string{sys},
 	},
 	{path: "cmd/supervisor/internal/queue", ours: []string{"health", "upgrade"}, others: []string{term}},
 	{

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -41,6 +40,10 @@ func (e *RefusedError) Error() string { return e.Reason }
 // A Client talks to the supervisor behind one control socket. Its methods may
 // be called concurrently.
 type Client struct {
+	// Reconnect is how long Attempt waits for the next supervisor when the one
+	// that it has asked is lost. 0 means that it does not. It is set before use.
+	Reconnect time.Duration
+
 	socket string
 	http   *http.Client
 	peer   atomic.Int64
@@ -97,45 +100,34 @@ func (c *Client) get(ctx context.Context, path string, v any) error {
 // Stop asks the supervisor to stop and returns when every generation has ended
 // and it has said so.
 func (c *Client) Stop(ctx context.Context, now bool) error {
-	// Draining takes as long as it takes.
-	transport := c.http.Transport.(*http.Transport).Clone()
-	transport.ResponseHeaderTimeout = 0
-	patient := &Client{socket: c.socket, http: &http.Client{Transport: transport}}
-	response, err := patient.do(ctx, http.MethodPost, "/v1/stop", StopRequest{Now: now})
+	response, err := c.patient().do(ctx, http.MethodPost, "/v1/stop", StopRequest{Now: now})
 	if err != nil {
 		return err
 	}
 	return response.Body.Close()
 }
 
-// Attempt asks for an upgrade or a rollback, calls each for every line of the
-// answer, as received and as decoded, and returns the report. ErrLost in the
-// error means that the request was sent and its outcome is not known.
-func (c *Client) Attempt(ctx context.Context, kind upgrade.Kind, r upgrade.Request, each func(raw []byte, l Line)) (upgrade.Report, error) {
-	response, err := c.do(ctx, http.MethodPost, "/v1/"+string(kind), r)
+// Reexec asks for another binary in the supervisor's place, or with "" for the
+// one that runs, and returns when that answers. A RefusedError means that nothing
+// has happened, ErrLost that it is not known.
+func (c *Client) Reexec(ctx context.Context, binary string) (Replaced, error) {
+	response, err := c.patient().do(ctx, http.MethodPost, "/v1/reexec", ReexecRequest{Binary: binary})
 	if err != nil {
-		return upgrade.Report{}, err
+		return Replaced{}, err
 	}
 	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, maxLine)
-	for lines.Scan() {
-		var line Line
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return upgrade.Report{}, fmt.Errorf("%w: it sent a line that is not JSON: %w", ErrLost, err)
-		}
-		each(lines.Bytes(), line)
-		if line.Report != nil {
-			return *line.Report, nil
-		}
-		if line.Error != "" {
-			return upgrade.Report{}, fmt.Errorf("%w: %s", ErrLost, line.Error)
-		}
+	var done replaced
+	if err := json.NewDecoder(response.Body).Decode(&done); err != nil {
+		return Replaced{}, fmt.Errorf("%w: cannot understand its answer to /v1/reexec: %w", ErrLost, err)
 	}
-	if err := lines.Err(); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return upgrade.Report{}, fmt.Errorf("%w: %w", ErrLost, err)
-	}
-	return upgrade.Report{}, ErrLost
+	return done.Reexec, nil
+}
+
+// patient returns a client for answers that take as long as they take.
+func (c *Client) patient() *Client {
+	transport := c.http.Transport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = 0
+	return &Client{socket: c.socket, http: &http.Client{Transport: transport}}
 }
 
 // do sends one request and returns an answer that is a success.

@@ -4,12 +4,14 @@
 //
 // It guarantees that only root and the supervisor's own user are answered,
 // whatever the mode of the socket; that a request is done as it says or
-// refused with the reason; and that the end of a stream without a report is
-// seen as what it is, an unknown verdict.
+// refused with the reason; that the end of a stream without a report is
+// seen as what it is, an unknown verdict; and that a stream goes on, without a
+// byte lost or doubled, where another binary takes the supervisor's place.
 package control
 
 import (
 	"context"
+	"time"
 
 	"example.com/supervisor/upgrade"
 )
@@ -21,6 +23,11 @@ type Supervisor interface {
 	// known; if ctx is done the upgrade goes on.
 	Upgrade(ctx context.Context, r upgrade.Request, progress func(upgrade.Step)) (upgrade.Report, error)
 	Rollback(ctx context.Context, r upgrade.Request, progress func(upgrade.Step)) (upgrade.Report, error)
+	// Await waits for the report of a request that was made before, by
+	// whomever, and calls progress for the steps from now on, from the calling
+	// goroutine. The error is upgrade.ErrUnknownRequest if nothing is known of
+	// the request.
+	Await(ctx context.Context, request uint64, progress func(upgrade.Step)) (upgrade.Report, error)
 	// Stop drains, or kills if now is set, and returns when all has ended.
 	Stop(ctx context.Context, now bool) error
 	Status(ctx context.Context) (upgrade.Status, error)
@@ -32,6 +39,17 @@ type Line struct {
 	Step   *upgrade.Step   `json:"step,omitempty"`
 	Report *upgrade.Report `json:"report,omitempty"`
 	Error  string          `json:"error,omitempty"`
+	// Note is never sent: the client says by it what has become of the stream.
+	Note string `json:"note,omitempty"`
+}
+
+// Replaced tells that another binary has taken a supervisor's place: the answer
+// to POST /v1/reexec, given by the new one.
+type Replaced struct {
+	From Version `json:"from"`
+	To   Version `json:"to"`
+	// Seconds is the time from the request to this answer, by the wall clock.
+	Seconds float64 `json:"seconds"`
 }
 
 // Version says what runs: the answer to GET /v1/version.
@@ -54,6 +72,54 @@ type Version struct {
 type StopRequest struct {
 	// Now kills every generation instead of draining it.
 	Now bool `json:"now,omitempty"`
+}
+
+// ReexecRequest is the body of POST /v1/reexec.
+type ReexecRequest struct {
+	// Binary is the absolute path of the binary to go on with; "" means the one
+	// that runs, found anew.
+	Binary string `json:"binary,omitempty"`
+}
+
+// A Carried is one answer under way that is carried over into the binary that
+// takes the supervisor's place.
+type Carried struct {
+	Kind Kind `json:"kind"`
+	// Descriptor is a duplicate of the connection's. It is close-on-exec.
+	Descriptor int `json:"descriptor"`
+	// Chunked tells that the body is sent in chunks; else it ends with the
+	// connection.
+	Chunked bool `json:"chunked,omitempty"`
+	// Request is the number of the request that is waited for.
+	Request uint64 `json:"request,omitempty"`
+	// Interval is that of a stream of snapshots.
+	Interval time.Duration `json:"interval_ns,omitempty"`
+	// Since is when the replacement was asked for, and From what is replaced.
+	Since time.Time `json:"since,omitzero"`
+	From  *Version  `json:"from,omitempty"`
+}
+
+// A Kind is what a carried answer is about.
+type Kind string
+
+const (
+	// KindVerdict is a stream that ends with the report of a request.
+	KindVerdict Kind = "verdict"
+	// KindQueue is a stream of snapshots of the accept queues.
+	KindQueue Kind = "queue"
+	// KindReexec is the one who asked for the replacement.
+	KindReexec Kind = "reexec"
+)
+
+// pending is the body of GET /v1/requests/N while there is no report.
+type pending struct {
+	Request uint64 `json:"request"`
+	Running bool   `json:"running"`
+}
+
+// replaced is the body of POST /v1/reexec.
+type replaced struct {
+	Reexec Replaced `json:"reexec"`
 }
 
 // failure is the body of every answer that is not a success.

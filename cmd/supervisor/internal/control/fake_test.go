@@ -69,6 +69,10 @@ func (f *fake) wait(ctx context.Context) error {
 	}
 }
 
+func (f *fake) Await(ctx context.Context, n uint64, progress func(upgrade.Step)) (upgrade.Report, error) {
+	return upgrade.Report{}, upgrade.ErrUnknownRequest
+}
+
 func (f *fake) Stop(ctx context.Context, now bool) error {
 	f.mu.Lock()
 	f.stops = append(f.stops, now)

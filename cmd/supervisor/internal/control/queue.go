@@ -69,8 +69,7 @@ func watchInterval(query string) (interval time.Duration, watch bool, err error)
 	return time.Duration(d), true, nil
 }
 
-// watchQueue sends a snapshot per interval until the client leaves, does not
-// take a line in time, or the supervisor ends.
+// watchQueue answers with a stream of snapshots.
 func (s *Server) watchQueue(w http.ResponseWriter, r *http.Request, interval time.Duration) {
 	select {
 	case s.watchers <- struct{}{}:
@@ -79,28 +78,51 @@ func (s *Server) watchQueue(w http.ResponseWriter, r *http.Request, interval tim
 		refuse(w, http.StatusTooManyRequests, errTooManyWatch)
 		return
 	}
+	if st := newStream(w, r, Carried{Kind: KindQueue, Interval: interval}); st != nil {
+		s.answerStream(st, s.snapshots)
+	}
+}
+
+// resumeWatch goes on with a stream of snapshots.
+func (s *Server) resumeWatch(st *stream) {
+	select {
+	case s.watchers <- struct{}{}:
+		defer func() { <-s.watchers }()
+		s.answerStream(st, s.snapshots)
+	case <-s.ending.Done():
+		_ = st.conn.Close() // there is nobody to tell
+	}
+}
+
+// snapshots sends a snapshot per interval until ctx is done, or the supervisor
+// ends.
+func (s *Server) snapshots(ctx context.Context, st *stream) {
+	if s.cfg.Queue == nil { // it is another process that had one
+		st.last(nil)
+		return
+	}
 	snapshots := s.cfg.Queue.Stream()
 	defer snapshots.Close()
-	out := newStream(w)
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
 		select {
-		case <-next.C:
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
 		case <-s.ending.Done():
+			st.last(nil)
 			return
+		case <-next.C:
 		}
 		began := time.Now()
-		out.send(snapshots.Next())
+		st.send(snapshots.Next())
 		spent := time.Since(began)
-		next.Reset(max(interval-spent, (restFactor-1)*spent))
+		next.Reset(max(st.order.Interval-spent, (restFactor-1)*spent))
 	}
 }
 
-// errCut tells that a stream of snapshots ended in the middle.
-var errCut = errors.New("the supervisor was lost: it ended the connection without a word")
+// errMidway tells that a stream of snapshots ended in the middle.
+var errMidway = errors.New("the supervisor was lost: it ended the connection without a word")
 
 // Queue asks for one snapshot of the accept queues.
 func (c *Client) Queue(ctx context.Context) (queue.Snapshot, error) {
@@ -133,7 +155,7 @@ func (c *Client) WatchQueue(ctx context.Context, interval time.Duration, each fu
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errCut
+		return errMidway
 	default:
 		return err
 	}

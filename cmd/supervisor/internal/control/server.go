@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/queue"
@@ -25,8 +27,8 @@ const (
 	maxHeader     = 16 << 10
 )
 
-// ServerConfig says what a Server answers for. All but Queue and PeerOf is
-// required.
+// ServerConfig says what a Server answers for. All but Queue, Reexec and PeerOf
+// is required.
 type ServerConfig struct {
 	Supervisor Supervisor
 	Version    Version
@@ -35,17 +37,27 @@ type ServerConfig struct {
 	// Queue shows the accept queues. Without it GET /v1/queue is refused.
 	Queue  *queue.View
 	Logger *slog.Logger
+	// Reexec has the binary at an absolute path, or with "" the one that runs,
+	// take this supervisor's place, with what Carry gives. It returns only if
+	// that did not happen, as if nothing had been tried (see Uncarry), with the
+	// reason. It is called by one goroutine at a time. Without it, every
+	// replacement is refused.
+	Reexec func(ctx context.Context, binary string) error
 	// PeerOf tells who has connected. Default rundir.PeerOf.
 	PeerOf func(net.Conn) (rundir.Peer, error)
 }
 
 // A Server answers on the control socket. Its methods may be called
-// concurrently.
+// concurrently, but Carry and Uncarry.
 type Server struct {
-	cfg      ServerConfig
-	http     *http.Server
-	watchers chan struct{}   // has room for those who may watch the queues
-	ending   context.Context // is done when Shutdown begins
+	cfg       ServerConfig
+	http      *http.Server
+	door      atomic.Pointer[door] // nil until Serve is called
+	guests    *guests
+	going     sync.WaitGroup  // streams that another handler has begun
+	replacing sync.Mutex      // held while Reexec runs
+	watchers  chan struct{}   // has room for those who may watch the queues
+	ending    context.Context // is done when Shutdown begins
 }
 
 // NewServer returns a server that answers once Serve is called.
@@ -54,7 +66,7 @@ func NewServer(cfg ServerConfig) *Server {
 		cfg.PeerOf = rundir.PeerOf
 	}
 	ending, end := context.WithCancel(context.Background())
-	s := &Server{cfg: cfg, watchers: make(chan struct{}, maxWatchers), ending: ending}
+	s := &Server{cfg: cfg, guests: newGuests(), watchers: make(chan struct{}, maxWatchers), ending: ending}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ReadHeaderTimeout: headerTimeout,
@@ -64,39 +76,51 @@ func NewServer(cfg ServerConfig) *Server {
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, s.identify(c))
 		},
+		ConnState: s.guests.visit,
 	}
 	s.http.RegisterOnShutdown(end)
 	return s
 }
 
-// Serve answers on l, which it takes, until Shutdown; then it returns nil.
+// Serve answers on l, which it takes, until Shutdown; then it returns nil. l
+// must heed a deadline, as a *net.UnixListener does.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	d, err := newDoor(l)
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot serve the control socket: %w", err), l.Close())
+	}
+	s.door.Store(d)
+	if err := s.http.Serve(d); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("cannot serve the control socket: %w", err)
 	}
 	return nil
 }
 
 // Shutdown takes no more requests, ends those that watch the queues, and waits
-// for the others under way until ctx is done, when it cuts them.
+// for the others under way until ctx is done, when it cuts them. After Carry it
+// ends nothing that was carried.
 func (s *Server) Shutdown(ctx context.Context) {
 	if s.http.Shutdown(ctx) != nil {
 		_ = s.http.Close() // nothing but closed connections can come of it
 	}
+	s.guests.end(ctx)
+	s.going.Wait()
 }
 
 func (s *Server) routes() http.Handler {
 	type route map[string]http.HandlerFunc // by method
 	mux := http.NewServeMux()
 	for path, r := range map[string]route{
-		"/v1/status":   {http.MethodGet: s.status},
-		"/v1/version":  {http.MethodGet: s.version},
-		"/v1/queue":    {http.MethodGet: s.queue},
-		"/v1/upgrade":  {http.MethodPost: s.upgrade},
-		"/v1/rollback": {http.MethodPost: s.rollback},
-		"/v1/stop":     {http.MethodPost: s.stop},
-		"/metrics":     {http.MethodGet: s.cfg.Metrics.ServeHTTP},
-		"/healthz":     {http.MethodGet: s.health},
+		"/v1/status":            {http.MethodGet: s.status},
+		"/v1/version":           {http.MethodGet: s.version},
+		"/v1/queue":             {http.MethodGet: s.queue},
+		"/v1/requests/{number}": {http.MethodGet: s.requests},
+		"/v1/upgrade":           {http.MethodPost: s.upgrade},
+		"/v1/rollback":          {http.MethodPost: s.rollback},
+		"/v1/reexec":            {http.MethodPost: s.reexec},
+		"/v1/stop":              {http.MethodPost: s.stop},
+		"/metrics":              {http.MethodGet: s.cfg.Metrics.ServeHTTP},
+		"/healthz":              {http.MethodGet: s.health},
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, request *http.Request) {
 			if handle, ok := r[request.Method]; ok {
@@ -106,13 +130,24 @@ func (s *Server) routes() http.Handler {
 			for method := range r {
 				w.Header().Set("Allow", method)
 			}
-			refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%s does not answer %s", path, request.Method))
+			refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("%s does not answer %s", request.URL.Path, request.Method))
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("there is no %s; see docs/control-api.md", r.URL.Path))
 	})
-	return s.allow(http.MaxBytesHandler(mux, maxBody))
+	return s.admit(s.allow(http.MaxBytesHandler(mux, maxBody)))
+}
+
+// admit does nothing for those who come after Carry has brought the server to
+// rest, on connections that are about to end. They see that nothing was done.
+func (s *Server) admit(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.guests.resting() {
+			panic(http.ErrAbortHandler) // ends the connection, in silence
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // peerKey is the key of a connection's peer in the context of its requests.

@@ -3,96 +3,154 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
+	"sync"
 	"time"
-
-	"example.com/supervisor/upgrade"
 )
 
-// attempt is Upgrade or Rollback of a Supervisor.
-type attempt func(context.Context, upgrade.Request, func(upgrade.Step)) (upgrade.Report, error)
-
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
-	s.attempt(w, r, upgrade.KindUpgrade, s.cfg.Supervisor.Upgrade)
+// A stream is an answer of many lines, on a connection of its own. It is not
+// left to net/http, so that it can go on in another process. Its methods are
+// called by one goroutine, but for leave.
+type stream struct {
+	conn  net.Conn
+	order Carried                 // what it is about; the number is the guests'
+	leave context.CancelCauseFunc // the guests'; ends the round
+	ended bool                    // all has been said
 }
 
-func (s *Server) rollback(w http.ResponseWriter, r *http.Request) {
-	s.attempt(w, r, upgrade.KindRollback, s.cfg.Supervisor.Rollback)
-}
-
-func (s *Server) attempt(w http.ResponseWriter, r *http.Request, kind upgrade.Kind, try attempt) {
-	var request upgrade.Request
-	err := readBody(w, r, func() (err error) {
-		request, err = decodeRequest(r.Body, kind)
-		return err
-	})
-	if err != nil {
-		return
-	}
-	if err := s.complete(r.Context(), &request); err != nil {
-		refuse(w, http.StatusServiceUnavailable, fmt.Errorf("cannot tell what runs now: %w", err))
-		return
-	}
-	out := newStream(w)
-	report, err := try(r.Context(), request, func(step upgrade.Step) { out.send(Line{Step: &step}) })
-	if err != nil {
-		out.send(Line{Error: fmt.Sprintf("the verdict is not known: %v", err)})
-		return
-	}
-	out.send(Line{Report: &report})
-}
-
-// complete takes the directory and the environment of a new program from what
-// runs now, where the request does not give them.
-func (s *Server) complete(ctx context.Context, r *upgrade.Request) error {
-	if r.Program == nil || r.Program.Dir != "" && r.Program.Env != nil {
+// newStream takes the connection over from net/http and sends the header at
+// once, so that the caller knows that its request was taken. If that is not
+// possible it answers the request and returns nil.
+func newStream(w http.ResponseWriter, r *http.Request, order Carried) *stream {
+	conn := takeOver(w)
+	if conn == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	status, err := s.cfg.Supervisor.Status(ctx)
-	if err != nil || status.Release == nil {
-		return err
-	}
-	if r.Program.Dir == "" {
-		r.Program.Dir = status.Release.Dir
-	}
-	if r.Program.Env == nil {
-		r.Program.Env = status.Release.Env
-	}
-	return nil
+	order.Chunked = r.ProtoAtLeast(1, 1)
+	st := &stream{conn: conn, order: order}
+	_ = st.write(st.header()) // a caller that went away is noticed later
+	return st
 }
 
-// stream sends lines as they come.
-type stream struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
+// takeOver takes the connection over from net/http. If that is not possible it
+// answers the request and returns nil.
+func takeOver(w http.ResponseWriter) net.Conn {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, fmt.Errorf("cannot answer on this connection: %w", err))
+		return nil
+	}
+	return conn
 }
 
-// newStream sends the header at once, so that the caller knows that its
-// request was taken.
-func newStream(w http.ResponseWriter) *stream {
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	w.WriteHeader(http.StatusOK)
-	s := &stream{w, http.NewResponseController(w)}
-	s.flush()
-	return s
+// header is what net/http would send, but that the connection ends with the
+// answer (RFC 9112, sections 7.1 and 9.6).
+func (st *stream) header() []byte {
+	version, body := "1.0", ""
+	if st.order.Chunked {
+		version, body = "1.1", "Transfer-Encoding: chunked\r\n"
+	}
+	return fmt.Appendf(nil, "HTTP/%s 200 OK\r\nContent-Type: application/x-ndjson\r\nDate: %s\r\nConnection: close\r\n%s\r\n",
+		version, time.Now().UTC().Format(http.TimeFormat), body)
 }
 
-// send writes v as one line. A caller that does not take it in time is cut off, and
-// its request's context ends.
-func (s *stream) send(v any) {
+// carriable: another process could go on with it as it is.
+func (st *stream) carriable() bool {
+	return st.order.Kind == KindQueue || st.order.Kind == KindVerdict && st.order.Request != 0
+}
+
+// send writes v as one line. A caller that does not take it in time is cut off,
+// and the round ends.
+func (st *stream) send(v any) {
+	if st.write(st.line(v)) != nil {
+		st.leave(errGone)
+	}
+}
+
+// last writes v as the last line; nil is none.
+func (st *stream) last(v any) {
+	var text []byte
+	if v != nil {
+		text = st.line(v)
+	}
+	if st.order.Chunked {
+		text = append(text, "0\r\n\r\n"...)
+	}
+	st.ended = true
+	_ = st.write(text) // it is over in any case
+}
+
+// line is v as a line, and in a chunk if need be.
+func (st *stream) line(v any) []byte {
 	line, err := json.Marshal(v)
 	if err != nil { // a value of ours that is not JSON
 		line = []byte(`{"error":"cannot encode the answer"}`)
 	}
-	_, _ = s.w.Write(append(line, '\n'))
-	s.flush()
+	line = append(line, '\n')
+	if !st.order.Chunked {
+		return line
+	}
+	return fmt.Appendf(nil, "%x\r\n%s\r\n", len(line), line)
 }
 
-func (s *stream) flush() {
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_ = s.control.Flush()
-	_ = s.control.SetWriteDeadline(time.Time{})
+func (st *stream) write(text []byte) error {
+	if err := st.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	_, err := st.conn.Write(text)
+	return err
+}
+
+// watch ends the round when the client goes away. stop ends the watch, after
+// which nothing reads.
+func (st *stream) watch() (stop func()) {
+	leave := st.leave
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for text := make([]byte, 512); ; { // what a client has to say besides is not heeded
+			if _, err := st.conn.Read(text); err != nil {
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					leave(errGone)
+				}
+				return
+			}
+		}
+	})
+	return func() {
+		_ = st.conn.SetReadDeadline(time.Unix(1, 0)) // of a connection that is closed, reading has ended
+		reading.Wait()
+		_ = st.conn.SetReadDeadline(time.Time{})
+	}
+}
+
+// An answerer says what there is to say on a stream until ctx is done, or all
+// is said.
+type answerer func(ctx context.Context, st *stream)
+
+// answerStream answers st to its end, or until it is carried over. It takes the
+// connection.
+func (s *Server) answerStream(st *stream, answer answerer) {
+	for {
+		ctx := s.guests.enter(st)
+		stop := st.watch()
+		answer(ctx, st)
+		stop()
+		if st.ended || !errors.Is(context.Cause(ctx), errCarried) {
+			_ = st.conn.Close() // there is nobody to tell
+			s.guests.part(st, nil, nil)
+			return
+		}
+		carried, err := st.carry()
+		if err == nil {
+			_ = st.conn.Close() // the duplicate goes on
+			s.guests.part(st, &carried, nil)
+			return
+		}
+		s.guests.part(st, nil, err)
+		answer = s.resumed
+	}
 }
