@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,14 +97,18 @@ const (
 	StreamVerdict StreamKind = "verdict"
 	// StreamReexec waits to hear from the supervisor that was executed.
 	StreamReexec StreamKind = "reexec"
+	// StreamQueue is told of the accept queues again and again.
+	StreamQueue StreamKind = "queue"
 )
 
 // Stream is a connection to the control API whose client waits for an answer.
 type Stream struct {
 	FD   int        `json:"fd"`
 	Kind StreamKind `json:"kind"`
-	// Request is the number of the request; 0 for a StreamReexec.
+	// Request is the number of the request; 0 but for a StreamVerdict.
 	Request uint64 `json:"request,omitempty"`
+	// Details are what else it takes to go on, in the form of whoever answers.
+	Details json.RawMessage `json:"details,omitempty"`
 }
 
 // ThisBoot identifies the present boot of the system: boot_id of random(4).
@@ -146,7 +151,7 @@ func (s State) validate() error {
 		}
 	}
 	for _, c := range s.Streams {
-		if c.FD == 0 || c.Kind != StreamVerdict && c.Kind != StreamReexec || (c.Kind == StreamVerdict) != (c.Request != 0) {
+		if c.FD == 0 || !slices.Contains([]StreamKind{StreamVerdict, StreamReexec, StreamQueue}, c.Kind) || (c.Kind == StreamVerdict) != (c.Request != 0) {
 			return fmt.Errorf("a stream of kind %q on descriptor %d waits for request %d", c.Kind, c.FD, c.Request)
 		}
 	}
