@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
+	"syscall"
 	"testing"
 )
 
@@ -62,7 +64,11 @@ func (s store) build(ctx context.Context, pkg string) (string, error) {
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}
+	// It dies with this process, for which the kernel looks at the thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program+".new", pkg)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("cannot build %s: %w: %s", pkg, err, out)
