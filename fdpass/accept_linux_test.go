@@ -127,8 +127,11 @@ func acceptFrom(t *testing.T, steps []step) ([]Message, error) {
 
 func reasonOf(said []Message) string {
 	for _, m := range said {
-		if f, ok := m.(Failed); ok {
-			return f.Reason
+		switch m := m.(type) {
+		case Failed:
+			return m.Reason
+		case Error:
+			return m.Reason
 		}
 	}
 	return ""

@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
+const testToken = "00112233445566778899aabbccddeeff"
+
 // samples has one message of each type, as Receive returns them.
 func samples() []Message {
 	return []Message{
 		Hello{Protocol: Protocol, PID: 7, Library: "go", Capabilities: []string{CanPause, CanStats}},
-		Welcome{Protocol: Protocol, Service: "api", Generation: 3, Listeners: 2, StatsMS: 250, ReadyMS: 1000},
+		Welcome{Protocol: Protocol, Service: "api", Generation: 3, Listeners: 2, StatsMS: 250, ReadyMS: 1000,
+			Rendezvous: "/run/supervisor/api/rendezvous.sock", Token: testToken},
 		Received{Batch: 1, Count: 2, Cookies: []Cookie{1, 1<<64 - 1}},
 		Ready{},
 		Failed{Reason: "no database"},
@@ -25,6 +28,8 @@ func samples() []Message {
 		Stats{Listeners: []ListenerStats{{
 			Name: "http", Accepted: 5, Active: 2, OldestMS: 40, Durations: []uint64{0, 1, 4}, Answered: 6, Sojourn: []uint64{4, 0, 1}}}},
 		Error{Reason: "what?"},
+		Rejoin{Protocol: Protocol, PID: 7, Service: "api", Generation: 3, Token: testToken, Ready: true, Draining: true,
+			Listeners: 2, Library: "go", Capabilities: []string{CanPause}},
 	}
 }
 

@@ -18,7 +18,9 @@
 // packet is one message, a JSON object of at most [MaxPacket] bytes, and the
 // descriptors travel beside it as SCM_RIGHTS. The supervisor makes a [Pair],
 // starts the child with one end of it and calls [Offer]; the child finds its
-// end with [FromEnv] and calls [Accept]. docs/protocol.md describes the whole
+// end with [FromEnv] and calls [Accept]. A child whose supervisor was killed
+// finds the next one with [DialRendezvous] and calls [GiveBack], which that one
+// answers with [TakeBack]. docs/protocol.md describes the whole
 // of it for those who implement a child in another language.
 //
 // The words for ownership: a function that borrows a descriptor leaves it open

@@ -218,6 +218,98 @@ func FuzzAccept(f *testing.F) {
 	})
 }
 
+// FuzzTakeBack: whatever the child says, TakeBack returns all or nothing, and
+// takes no descriptor from a child that is not admitted.
+func FuzzTakeBack(f *testing.F) {
+	s, ls := newPeerScript(f)
+	describe := func(i int, cookie Cookie) string {
+		return fmt.Sprintf(`{"name":%q,"network":%q,"address":%q,"cookie":"%d"}`, ls[i].Name, ls[i].Network, ls[i].Address, cookie)
+	}
+	s.packets = []func(int) string{
+		func(n int) string { return rejoinPacket(fmt.Sprintf(`"listeners":%d`, n)) },
+		func(n int) string { return rejoinPacket(fmt.Sprintf(`"generation":%d,"listeners":3`, n)) },
+		func(n int) string {
+			return fmt.Sprintf(`{"type":"listeners","batch":%d,"of":1,"listeners":[%s,%s,%s]}`,
+				n, describe(0, ls[0].Cookie), describe(1, ls[1].Cookie), describe(2, ls[2].Cookie))
+		},
+		func(n int) string {
+			return fmt.Sprintf(`{"type":"listeners","batch":%d,"of":3,"listeners":[%s]}`, n, describe(n%3, ls[0].Cookie))
+		},
+		func(n int) string { return fmt.Sprintf(`{"type":"failed","reason":"%c"}`, rune(n)) },
+	}
+	f.Add([]byte{0, 3, 0, 2, 1, 6})
+	f.Add([]byte{1, 1, 0, 2, 1, 6})
+	f.Add([]byte{1, 2, 0, 2, 1, 6})
+	f.Add([]byte{0, 0, 0})
+	f.Add([]byte{0, 3, 0, 3, 1, 2, 3, 2, 2, 3, 3, 2})
+	f.Add([]byte{5, 2, 253, '{', '}'})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		checkFuzzLeaks(t, func() {
+			supervisor, child := fuzzPair(t)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				r, got, err := TakeBack(supervisor, func(r Rejoin) (Welcome, error) {
+					if r.Generation != 1 || !r.Proves(testToken) {
+						return Welcome{}, errors.New("who is that?")
+					}
+					return admitAll(r)
+				})
+				if err == nil && (len(got) != r.Listeners || r.Generation != 1) || err != nil && got != nil {
+					t.Errorf("half a rejoin: %+v, %v, %v", r, got, err)
+				}
+				closeListeners(got)
+				supervisor.Close()
+			}()
+			s.play(child, data)
+			child.sock.CloseWrite()
+			<-done
+			child.Close()
+		})
+	})
+}
+
+// FuzzGiveBack: whatever the supervisor says, GiveBack returns, and keeps
+// nothing that it is sent.
+func FuzzGiveBack(f *testing.F) {
+	s, ls := newPeerScript(f)
+	s.packets = []func(int) string{
+		func(n int) string {
+			return fmt.Sprintf(`{"type":"received","batch":%d,"count":3,"cookies":["%d","%d","%d"]}`,
+				n, ls[0].Cookie, ls[1].Cookie, ls[2].Cookie)
+		},
+		func(n int) string {
+			return fmt.Sprintf(`{"type":"welcome","protocol":1,"service":"test","generation":1,"listeners":%d}`, n)
+		},
+		func(n int) string {
+			return fmt.Sprintf(`{"type":"welcome","protocol":1,"service":"test","generation":%d,"listeners":3,"probe":true}`, n)
+		},
+		func(n int) string { return fmt.Sprintf(`{"type":"error","reason":"%c"}`, rune(n)) },
+	}
+	f.Add([]byte{0, 1, 0, 1, 3, 0})
+	f.Add([]byte{0, 1, 0, 2, 1, 2})
+	f.Add([]byte{3, 65, 0})
+	f.Add([]byte{0, 1, 0, 3, 65, 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		checkFuzzLeaks(t, func() {
+			supervisor, child := fuzzPair(t)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				w, err := GiveBack(child, rejoin(), ls)
+				if err == nil && (w.Generation != 1 || w.Listeners != 3) {
+					t.Errorf("a welcome for somebody else: %+v", w)
+				}
+				child.Close()
+			}()
+			s.play(supervisor, data)
+			supervisor.sock.CloseWrite()
+			<-done
+			supervisor.Close()
+		})
+	})
+}
+
 // fuzzPair is a channel that fails rather than hangs.
 func fuzzPair(t *testing.T) (supervisor, child *Conn) {
 	supervisor, f, err := Pair()

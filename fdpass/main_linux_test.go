@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if script, ok := os.LookupEnv(envScript); ok {
 		os.Exit(playScript(script))
 	}
+	if path, ok := os.LookupEnv(envRendezvous); ok {
+		os.Exit(playRendezvous(path))
+	}
 	startPoller()
 	before := openFDs()
 	code := m.Run()

@@ -112,11 +112,44 @@ func badPackets() []badPacket {
 		{"stats with a negative sojourn", `{"type":"stats","listeners":[{"name":"a","sojourn":[1,-1]}]}`, 0, "must be an integer in range"},
 		{"stats with a huge sojourn", `{"type":"stats","listeners":[{"name":"a","sojourn":[9007199254740992]}]}`, 0, "an element of sojourn must be"},
 		{"stats with huge answers", `{"type":"stats","listeners":[{"name":"a","answered":9007199254740992}]}`, 0, "answered must be"},
+		{"welcome with a relative rendezvous", welcomePacket(`"rendezvous":"r.sock","token":"` + testToken + `"`), 0, "rendezvous must be an absolute path"},
+		{"welcome with a long rendezvous", welcomePacket(`"rendezvous":"/` + long[:107] + `","token":"` + testToken + `"`), 0, "rendezvous is longer than 107 bytes"},
+		{"welcome with a rendezvous with an escape", welcomePacket(`"rendezvous":"/\u001b","token":"` + testToken + `"`), 0, "rendezvous must be printable"},
+		{"welcome with a rendezvous with a zero", welcomePacket(`"rendezvous":"/a\u0000b","token":"` + testToken + `"`), 0, "rendezvous must be printable"},
+		{"welcome without a token", welcomePacket(`"rendezvous":"/r.sock"`), 0, "token must be from 16 to 128 hexadecimal digits"},
+		{"welcome with a token alone", welcomePacket(`"token":"` + testToken + `"`), 0, "a token comes without a rendezvous"},
+		{"welcome with a long token", welcomePacket(`"rendezvous":"/r","token":"` + strings.Repeat("a", 129) + `"`), 0, "token must be"},
+		{"rejoin without protocol", `{"type":"rejoin","pid":7}`, 0, "protocol must be 1 or more"},
+		{"rejoin without pid", rejoinPacket(`"pid":0`), 0, "pid cannot be 0"},
+		{"rejoin without service", rejoinPacket(`"service":""`), 0, "service is missing"},
+		{"rejoin without generation", rejoinPacket(`"generation":0`), 0, "generation cannot be 0"},
+		{"rejoin with a huge generation", rejoinPacket(`"generation":2147483648`), 0, "generation cannot be 2147483648"},
+		{"rejoin with too many listeners", rejoinPacket(`"listeners":16385`), 0, "listeners must be from 0 to 16384"},
+		{"rejoin with negative listeners", rejoinPacket(`"listeners":-1`), 0, "listeners must be from 0"},
+		{"rejoin without token", rejoinPacket(`"token":""`), 0, "token must be from 16"},
+		{"rejoin with a short token", rejoinPacket(`"token":"0123456789abcde"`), 0, "token must be from 16"},
+		{"rejoin with a token in words", rejoinPacket(`"token":"let me in, please"`), 0, "token must be from 16"},
+		{"rejoin with a token of another type", rejoinPacket(`"token":1234567890123456`), 0, `field "token" must be a string, not number`},
+		{"rejoin with too many capabilities", rejoinPacket(`"capabilities":[` + strings.Repeat(`"a",`, 32) + `"a"]`), 0, "more than 32 capabilities"},
+		{"rejoin with a long library", rejoinPacket(`"library":"` + long[:256] + `"`), 0, "library is longer"},
+		{"rejoin with ready in words", rejoinPacket(`"ready":"yes"`), 0, `field "ready" must be true or false`},
+		{"rejoin with a descriptor", rejoinPacket(`"listeners":1`), 1, "it came with 1 descriptors instead of 0"},
+		{"kept in words", listenersPacket(`"batch":1,"of":1`, `{"name":"a","network":"tcp","address":"x","cookie":"1","kept":"yes"}`), 1, `must be true or false`},
 		{"hold of another type", `{"type":"hold","on":1}`, 0, `field "on" must be true or false`},
 	}
 }
 
 const oneListener = `{"name":"a","network":"tcp","address":"x","cookie":"1"}`
+
+func welcomePacket(fields string) string {
+	return `{"type":"welcome","protocol":1,"service":"s","generation":1,` + fields + `}`
+}
+
+// rejoinPacket is a good rejoin but for the fields, which come last: the last
+// one of a name counts.
+func rejoinPacket(fields string) string {
+	return `{"type":"rejoin","protocol":1,"pid":7,"service":"test","generation":1,"token":"` + testToken + `","listeners":0,` + fields + `}`
+}
 
 func listenersPacket(head, listeners string) string {
 	return `{"type":"listeners",` + head + `,"listeners":[` + listeners + `]}`

@@ -11,8 +11,10 @@
 //   - A net/http server that drains answers every request that reached it: see
 //     [Service.ServeHTTP] for what [net/http.Server.Shutdown] would lose.
 //   - The program keeps serving when its supervisor goes away; one that was
-//     paused at that moment accepts again. SIGTERM and SIGINT drain it, with or
-//     without a supervisor.
+//     paused at that moment accepts again. It rejoins the next supervisor, with
+//     its listeners, as the generation that it was; if the service was stopped
+//     meanwhile, it drains. SIGTERM and SIGINT drain it, with or without a
+//     supervisor.
 //   - A program without a supervisor runs the same way and opens its listeners
 //     itself.
 //
