@@ -24,6 +24,7 @@ const (
 	pflag      = "github.com/spf13/pflag"
 	toml       = "github.com/pelletier/go-toml/v2"
 	netlink    = "github.com/mdlayher/netlink"
+	gosystemd  = "github.com/coreos/go-systemd/v22"
 	prometheus = "github.com/prometheus/client_golang"
 	histogram  = "github.com/HdrHistogram/hdrhistogram-go"
 	plot       = "gonum.org/v1/plot"
@@ -62,11 +63,13 @@ var rooms = []room{
 	{path: "service", ours: []string{"fdpass", "internal/listen"}, others: []string{sys}},
 	{path: "internal/cgroup", others: []string{sys}},
 	{path: "internal/listen", others: []string{sys}},
+	{path: "systemd", others: []string{sys, gosystemd}}, // alone knows go-systemd
 	{path: "internal/orphan", others: []string{sys}},
 	{path: "internal/load", others: []string{sys, histogram}},
 	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
 	{path: "internal/architecture"},
 	{path: "internal/systemdtest", others: []string{sys}},
+	{path: "internal/units"}, // is its tests
 
 	{
 		path: "cmd/supervisor",
