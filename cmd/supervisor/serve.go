@@ -18,6 +18,7 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/internal/listen"
+	"example.com/supervisor/systemd"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sync/errgroup"
 )
@@ -33,74 +34,153 @@ const (
 // host is everything that a running supervisor holds open. Its fields are
 // filled in the order in which they are declared, and given up in reverse.
 type host struct {
-	cfg       config.Config
-	log       *slog.Logger
-	own       *ownLog // where log goes
-	signals   chan os.Signal
-	dir       *rundir.Dir
-	listeners *listeners
-	queues    *queues // of the listeners
-	control   net.Listener
-	scrape    net.Listener // nil without metrics over TCP
+	cfg        config.Config
+	log        *slog.Logger
+	own        *ownLog // where log goes
+	signals    chan os.Signal
+	notifier   *systemd.Notifier
+	origin     *origin
+	dir        *rundir.Dir
+	rendezvous *upgrade.Rendezvous
+	listeners  *listeners
+	queues     *queues // of the listeners
+	control    net.Listener
+	scrape     net.Listener // nil without metrics over TCP
+
+	supervisor *upgrade.Supervisor
+	stats      *metrics.Metrics
+	announcer  *announcer
+	server     *control.Server
+	unsaved    bool // the latest state could not be written down
 }
 
 // serve runs the service until it is told to stop.
 func serve(ctx context.Context, cfg config.Config, e environment) (err error) {
 	own := &ownLog{out: e.err}
-	h := &host{cfg: cfg, log: newLogger(cfg, own), own: own, signals: catchSignals()}
+	log, err := newLogger(cfg, own, e.getenv)
+	if err != nil {
+		return err
+	}
+	h := &host{cfg: cfg, log: log, own: own, signals: catchSignals()}
 	defer signal.Stop(h.signals)
 	defer func() { err = errors.Join(err, h.close()) }()
 	if err := h.open(ctx, e.getenv); err != nil {
 		return err
 	}
-	supervisor, stats, err := h.supervise()
-	if err != nil {
+	if err := h.supervise(); err != nil {
 		return err
 	}
-	return h.run(ctx, supervisor, stats)
+	return h.run(ctx)
 }
 
-// open opens all that the supervisor needs, before anything is started.
-func (h *host) open(ctx context.Context, getenv func(string) string) error {
-	name := h.cfg.ServiceName()
-	place, err := rundir.Choose(h.cfg.RunDir, name, getenv, os.Geteuid())
+// open opens all that the supervisor needs, or takes over what another one had
+// open, before anything is started.
+func (h *host) open(ctx context.Context, getenv func(string) string) (err error) {
+	if h.notifier, err = systemd.NewNotifier(getenv); err != nil {
+		return err
+	}
+	if h.origin, err = inherit(getenv); err != nil {
+		return err
+	}
+	if err := h.openDir(getenv); err != nil {
+		return err
+	}
+	h.origin.recall(h.dir, h.cfg.ServiceName(), h.log)
+	h.rendezvous, err = upgrade.OpenRendezvous(upgrade.RendezvousConfig{
+		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Cookies: h.origin.cookies(),
+		StatsInterval: statsInterval(len(h.origin.cookies())), Logger: h.log,
+	})
 	if err != nil {
 		return err
 	}
-	if h.dir, err = rundir.Open(place); err != nil {
-		var running *rundir.RunningError
-		if errors.As(err, &running) {
-			return fmt.Errorf("cannot run service %s: it %w; try supervisor status, or another --name", name, err)
-		}
-		return err
-	}
-	specs, err := listen.ParseSpecs(h.cfg.Listen)
-	if err != nil {
-		return err
-	}
-	sockets, err := listen.OpenAll(ctx, specs)
-	if errors.Is(err, listen.ErrInUse) && h.dir.Left {
-		return fmt.Errorf("%w; service %s left %s: %s", err, name, h.dir.Control(), rundir.Orphans)
-	}
-	if err != nil {
-		return err
-	}
-	if h.listeners, err = holdListeners(sockets, h.log); err != nil {
+	h.origin.gather(ctx, h.rendezvous, h.log)
+	if err := h.openListeners(ctx); err != nil {
 		return err
 	}
 	if h.queues, err = watchQueues(h.listeners.all, h.cfg, h.log, h.listeners.look); err != nil {
 		return err
 	}
-	if h.control, err = h.dir.Listen(); err != nil {
+	return h.openSockets(ctx)
+}
+
+// openDir locks the run directory.
+func (h *host) openDir(getenv func(string) string) error {
+	name := h.cfg.ServiceName()
+	place, err := rundir.Choose(h.cfg.RunDir, name, getenv, os.Geteuid())
+	if err != nil {
 		return err
 	}
-	if address := h.cfg.MetricsAddress(); address != "" {
-		if h.scrape, err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
-			return fmt.Errorf("cannot serve metrics: %w", err)
-		}
+	if from := h.origin.state; from != nil {
+		h.dir, err = rundir.Adopt(place, from.Lock, from.Made)
+		return err
+	}
+	h.dir, err = rundir.Open(place)
+	var running *rundir.RunningError
+	if errors.As(err, &running) {
+		return fmt.Errorf("cannot run service %s: it %w; try supervisor status, or another --name", name, err)
+	}
+	return err
+}
+
+// openListeners also removes what generations left that are gone, and has the
+// service manager keep the listeners for the next start.
+func (h *host) openListeners(ctx context.Context) error {
+	sources, err := h.origin.sources(ctx, h.cfg)
+	if errors.Is(err, listen.ErrInUse) && h.dir.Left {
+		return fmt.Errorf("%w; service %s left %s: %s", err, h.cfg.ServiceName(), h.dir.Path, rundir.Orphans)
+	}
+	if err != nil {
+		return err
+	}
+	if len(sources) == 0 {
+		return errors.New("there is no listener: the service manager passes none, and --listen names none")
+	}
+	if h.listeners, err = holdListeners(sources, h.log); err != nil {
+		return err
+	}
+	h.store()
+	return h.dir.Sweep(h.origin.alive())
+}
+
+// openSockets opens the supervisor's own.
+func (h *host) openSockets(ctx context.Context) (err error) {
+	if from := h.origin.handed(); from != nil && from.Control != 0 {
+		h.control, err = listenerOf(from.Control)
+	} else {
+		h.control, err = h.dir.Listen()
+	}
+	if err != nil {
+		return err
+	}
+	address := h.cfg.MetricsAddress()
+	if from := h.origin.handed(); from != nil && from.Scrape != 0 {
+		h.scrape, err = listenerOf(from.Scrape)
+	} else if address != "" {
+		h.scrape, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot serve metrics: %w", err)
+	}
+	if h.scrape != nil {
 		h.log.Info("serves metrics", "address", h.scrape.Addr().String())
 	}
 	return nil
+}
+
+// store has the service manager keep the listeners that no socket unit holds. It
+// does not say whether it does: FileDescriptorStoreMax= may be 0.
+func (h *host) store() {
+	if !h.notifier.On() || h.origin.handed() != nil {
+		return
+	}
+	for _, l := range h.listeners.all {
+		if l.Kept {
+			continue
+		}
+		if err := h.notifier.Store(systemd.StoreName(l.Name), l.FD); err != nil {
+			h.log.Warn("cannot have the service manager keep a listener", "listener", l.Name, "error", err)
+		}
+	}
 }
 
 // close gives up all that open opened; what is closed already stays so.
@@ -113,6 +193,9 @@ func (h *host) close() error {
 			}
 		}
 	}
+	if h.rendezvous != nil {
+		errs = append(errs, h.rendezvous.Close())
+	}
 	errs = append(errs, h.queues.close(), h.listeners.close())
 	if h.dir != nil {
 		errs = append(errs, h.dir.Close())
@@ -121,23 +204,29 @@ func (h *host) close() error {
 }
 
 // supervise makes the supervisor and its metrics; nothing is started yet.
-func (h *host) supervise() (*upgrade.Supervisor, *metrics.Metrics, error) {
+func (h *host) supervise() (err error) {
 	version := ownVersion()
-	var supervisor *upgrade.Supervisor
-	stats := metrics.New(metrics.Build{Version: version.Version, Revision: version.Revision, Go: version.Go}, metrics.Sources{
-		Status:    func(ctx context.Context) (upgrade.Status, error) { return supervisor.Status(ctx) },
+	h.stats = metrics.New(metrics.Build{Version: version.Version, Revision: version.Revision, Go: version.Go}, metrics.Sources{
+		Status:    func(ctx context.Context) (upgrade.Status, error) { return h.supervisor.Status(ctx) },
 		Queues:    h.queues.Figures,
 		Namespace: h.queues.namespace,
 	})
-	supervisor, err := upgrade.New(upgrade.Config{
+	h.announcer = newAnnouncer(h.notifier, h.queues.Figures, h.origin.handed() != nil, h.log)
+	cfg := upgrade.Config{
 		Service:   h.cfg.ServiceName(),
 		Program:   h.cfg.UpgradeProgram(),
 		Policy:    h.cfg.Policy(),
-		Watcher:   newWatcher(h.cfg, h.listeners.audit, h.queues.monitor, stats.Decided, h.log),
+		Watcher:   newWatcher(h.cfg, h.listeners.audit, h.queues.monitor, h.need, h.stats.Decided, h.log),
 		Logger:    h.log,
-		Reported:  stats.Reported,
+		Reported:  h.stats.Reported,
+		Persist:   h.persist,
+		Changed:   h.announcer.changed,
+		Killed:    h.origin.killed,
+		Survivors: h.origin.gathered.Survivors,
 		Listeners: h.listeners.status(),
 		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
+			Rendezvous:    h.rendezvous,
+			Keeper:        newKeeper(h.log),
 			Service:       h.cfg.ServiceName(),
 			Listeners:     h.listeners.all,
 			Close:         h.stopListening,
@@ -151,8 +240,24 @@ func (h *host) supervise() (*upgrade.Supervisor, *metrics.Metrics, error) {
 			Counted:       h.counted,
 			Logger:        h.log,
 		}),
-	})
-	return supervisor, stats, err
+	}
+	if from := h.origin.state; from != nil {
+		cfg.From = &from.Supervisor
+	}
+	h.supervisor, err = upgrade.New(cfg)
+	return errors.Join(err, h.recount())
+}
+
+// recount goes on with the counts of another supervisor.
+func (h *host) recount() error {
+	if h.origin.killed {
+		h.stats.Recovered(len(h.origin.gathered.Survivors))
+	}
+	from := h.origin.handed()
+	if from == nil {
+		return nil
+	}
+	return h.stats.Restore(from.Metrics)
 }
 
 // counted takes what a generation reports; nil is its end, after which the
@@ -172,13 +277,15 @@ func (h *host) stopListening() {
 }
 
 // run supervises, answers and heeds signals until the supervisor has ended.
-func (h *host) run(ctx context.Context, supervisor *upgrade.Supervisor, stats *metrics.Metrics) error {
+func (h *host) run(ctx context.Context) error {
+	supervisor := h.supervisor
 	version := ownVersion()
 	version.Service, version.PID = h.cfg.ServiceName(), os.Getpid()
-	scrapes := stats.Handler(h.log)
-	server := control.NewServer(control.ServerConfig{
+	scrapes := h.stats.Handler(h.log)
+	h.server = control.NewServer(control.ServerConfig{
 		Supervisor: observed{supervisor, h.queues.Figures}, Version: version, Metrics: scrapes, Logger: h.log,
-		Queue: &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
+		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
+		Reexec: h.reexec,
 	})
 	h.log.Info("starts", "service", version.Service, "pid", version.PID, "version", version.Version, "control", h.dir.Control())
 
@@ -189,20 +296,27 @@ func (h *host) run(ctx context.Context, supervisor *upgrade.Supervisor, stats *m
 		verdict = supervisor.Run(ctx)
 		return nil
 	})
-	group.Go(func() error { return h.logged(server.Serve(h.control)) })
+	group.Go(func() error { return h.logged(h.server.Serve(h.control)) })
+	if from := h.origin.handed(); from != nil {
+		h.server.Resume(carriedBy(from.Streams))
+	}
+	group.Go(func() error {
+		h.announcer.run(ended, supervisor.Alive)
+		return nil
+	})
 	group.Go(func() error {
 		h.listeners.watch(auditInterval, ended)
 		return nil
 	})
 	group.Go(func() error {
-		heedSignals(h.signals, supervisor, h.log, ended)
+		heedSignals(h.signals, supervisor, h.announcer.hangup, h.log, ended)
 		return nil
 	})
 	group.Go(func() error {
 		<-ended
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 		defer cancel()
-		server.Shutdown(ctx)
+		h.server.Shutdown(ctx)
 		return nil
 	})
 	if h.scrape != nil {

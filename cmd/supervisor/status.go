@@ -106,10 +106,14 @@ func restartInWords(r upgrade.RestartStatus, now time.Time) string {
 }
 
 func generationRows(s upgrade.Status, now time.Time) [][]string {
-	rows := [][]string{{"GENERATION", "ROLE", "PID", "UP", "OPEN", "ACCEPTED", "NOTE", "RELEASE"}}
+	rows := [][]string{{"GENERATION", "ROLE", "PID", "UP", "MEMORY", "OPEN", "ACCEPTED", "NOTE", "RELEASE"}}
 	for _, g := range s.Generations {
+		memory := "-"
+		if g.MemoryBytes != nil {
+			memory = sizeInWords(*g.MemoryBytes)
+		}
 		rows = append(rows, []string{
-			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(g.PID), age(now, g.Started),
+			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(g.PID), age(now, g.Started), memory,
 			fmt.Sprint(g.Active), fmt.Sprint(g.Accepted), generationNote(g, now), releaseInWords(g.Release),
 		})
 	}

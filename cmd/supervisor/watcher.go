@@ -12,6 +12,7 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
 	"example.com/supervisor/health"
+	"example.com/supervisor/internal/cgroup"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sync/errgroup"
 )
@@ -31,6 +32,8 @@ type watcher struct {
 	audit   func() error    // of the listeners
 	monitor *health.Monitor // nil: there are no queues
 	decided func(step, decision, reason string)
+	need    func() (bytes uint64, known bool) // of memory, for a second generation; nil: not known
+	room    func() (cgroup.Room, error)       // for that
 	env     []string
 	log     *slog.Logger
 
@@ -38,9 +41,10 @@ type watcher struct {
 	accounts map[uint64]*account // of the requests under way
 }
 
-func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, decided func(step, decision, reason string), log *slog.Logger) *watcher {
+func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, need func() (bytes uint64, known bool), decided func(step, decision, reason string), log *slog.Logger) *watcher {
 	return &watcher{
-		cfg: cfg, audit: audit, monitor: monitor, decided: decided, log: log,
+		cfg: cfg, audit: audit, monitor: monitor, need: need, decided: decided, log: log,
+		room:     cgroup.Headroom,
 		env:      upgrade.CleanEnv(baseEnvironment(cfg.EnvClear)),
 		accounts: map[uint64]*account{},
 	}
@@ -48,9 +52,9 @@ func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, 
 
 // Admit checks that the listeners are still what they were, and repairs them
 // where it can: a generation can spoil them for all. Then it asks whether the
-// queues are as they are in an incident, in which nobody should deploy. A
-// rollback is how incidents end, and so is an upgrade when nothing runs: these
-// are let in all the same.
+// queues are as they are in an incident, in which nobody should deploy, and
+// whether there is memory for a second generation. A rollback is how incidents
+// end, and so is an upgrade when nothing runs: these are let in all the same.
 func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 	if err := w.audit(); err != nil {
 		decision := "refused"
@@ -60,26 +64,35 @@ func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 		w.decided("admission", decision, metrics.ReasonListeners)
 		return err
 	}
-	if w.monitor == nil {
-		w.decided("admission", "let", string(health.ReasonSettled))
-		return nil
-	}
-	w.account(a.Request).judge(w.monitor, a.Force || a.Kind == upgrade.KindRollback)
-	finding, objects := w.monitor.Objection(ctx)
+	reason, way, objection := w.object(ctx, a)
 	switch {
-	case !objects:
+	case objection == nil:
 		w.decided("admission", "let", string(health.ReasonSettled))
 		return nil
 	case a.Kind == upgrade.KindRollback || a.Down:
-		w.log.Warn("the accept queues are in trouble, and that is no reason to wait", "request", a.Request, "reason", finding.String())
-		w.decided("admission", "let", string(finding.Reason))
+		w.log.Warn("the moment is a bad one, and that is no reason to wait", "request", a.Request, "reason", objection)
+		w.decided("admission", "let", reason)
 		return nil
 	case a.Force: // what it says is recorded, and overruled
-		w.decided("admission", "let", string(finding.Reason))
+		w.decided("admission", "let", reason)
 	default:
-		w.decided("admission", "refused", string(finding.Reason))
+		w.decided("admission", "refused", reason)
 	}
-	return fmt.Errorf("this is no moment to deploy: %w; wait until it is over, or use --force", finding)
+	return fmt.Errorf("this is no moment to deploy: %w; %s, or use --force", objection, way)
+}
+
+// object says what is against this moment, and the way out.
+func (w *watcher) object(ctx context.Context, a upgrade.Admission) (reason, way string, objection error) {
+	if w.monitor != nil {
+		w.account(a.Request).judge(w.monitor, a.Force || a.Kind == upgrade.KindRollback)
+		if finding, objects := w.monitor.Objection(ctx); objects {
+			return string(finding.Reason), "wait until it is over", finding
+		}
+	}
+	if err := w.objectToMemory(); err != nil {
+		return metrics.ReasonMemory, "wait until there is more, raise the limit (MemoryMax= of a unit)", err
+	}
+	return "", "", nil
 }
 
 // Ready probes until all is well; without a probe the generation's own word is

@@ -119,7 +119,7 @@ func TestStatusForAPerson(t *testing.T) {
 		Service: "web", PID: 100, Started: ago(50 * time.Hour), Phase: upgrade.PhaseBake, Request: 3,
 		Previous: &v1,
 		Generations: []upgrade.GenerationStatus{
-			{Generation: 1, Role: upgrade.RoleDraining, PID: 101, Release: v1, Started: ago(50 * time.Hour), Active: 2, Accepted: 1000,
+			{Generation: 1, Role: upgrade.RoleDraining, PID: 101, Release: v1, Started: ago(50 * time.Hour), Active: 2, Accepted: 1000, MemoryBytes: new(uint64(312 << 20)),
 				Ready: at(ago(50 * time.Hour)), DrainDeadline: at(now.Add(12 * time.Second)),
 				Listeners: []upgrade.ListenerStats{{Name: "http", Active: 2, OldestSeconds: 75}}},
 			{Generation: 2, Role: upgrade.RolePaused, PID: 102, Release: v1, Started: ago(90 * time.Minute), Ready: at(ago(time.Hour))},

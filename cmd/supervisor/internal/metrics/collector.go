@@ -15,6 +15,7 @@ type statusCollector struct {
 
 	generations, active, restarts, backoff      *prometheus.Desc
 	connections, accepted, oldest, upgradeInRun *prometheus.Desc
+	memory                                      *prometheus.Desc
 }
 
 func newStatusCollector(status func(context.Context) (upgrade.Status, error)) *statusCollector {
@@ -30,13 +31,14 @@ func newStatusCollector(status func(context.Context) (upgrade.Status, error)) *s
 		connections:  desc("supervisor_connections", "Open connections.", "generation", "listener"),
 		accepted:     desc("supervisor_connections_accepted_total", "Connections that a generation has accepted.", "generation", "listener"),
 		oldest:       desc("supervisor_oldest_connection_seconds", "Age of the oldest open connection.", "generation", "listener"),
+		memory:       desc("supervisor_generation_memory_bytes", "Memory that the processes of a generation use, as far as it is known.", "generation", "role"),
 		upgradeInRun: desc("supervisor_upgrade_running", "1 while an upgrade or a rollback runs, else 0."),
 	}
 }
 
 // Describe tells which metrics there are.
 func (c *statusCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.generations, c.active, c.restarts, c.backoff, c.connections, c.accepted, c.oldest, c.upgradeInRun} {
+	for _, d := range []*prometheus.Desc{c.generations, c.active, c.restarts, c.backoff, c.connections, c.accepted, c.oldest, c.upgradeInRun, c.memory} {
 		out <- d
 	}
 }
@@ -67,6 +69,9 @@ func (c *statusCollector) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(c.restarts, prometheus.CounterValue, float64(status.Restarts))
 	for _, g := range status.Generations {
 		number := strconv.Itoa(g.Generation)
+		if g.MemoryBytes != nil {
+			gauge(c.memory, float64(*g.MemoryBytes), number, string(g.Role))
+		}
 		for _, l := range known(g.Listeners, status.Listeners) {
 			gauge(c.connections, float64(l.Active), number, l.Name)
 			gauge(c.oldest, l.OldestSeconds, number, l.Name)

@@ -11,6 +11,8 @@ const (
 	ReasonProbe = "probe"
 	// ReasonListeners: a listener is not what it was.
 	ReasonListeners = "listeners"
+	// ReasonMemory: there is no memory for two generations.
+	ReasonMemory = "memory"
 	// ReasonTimeout: the time was over, and no single thing was to blame.
 	ReasonTimeout = "timeout"
 	// ReasonOther is shown for every reason that is not known here, so that a
@@ -40,6 +42,7 @@ func usualDecisions() []decision {
 		{"gate", "opened", string(health.ReasonSettled)},
 		{"bake", "passed", string(health.ReasonSettled)},
 		{"admission", "refused", ReasonListeners},
+		{"admission", "refused", ReasonMemory},
 		{"gate", "shut", ReasonProbe},
 		{"gate", "shut", ReasonTimeout},
 		{"bake", "tripped", ReasonProbe},
@@ -69,7 +72,7 @@ func (m *Metrics) Decided(step, decision, reason string) {
 	switch health.Reason(reason) {
 	case health.ReasonSettled, health.ReasonDrops, health.ReasonStanding, health.ReasonFilling, health.ReasonDepth,
 		health.ReasonHeadroom, health.ReasonNotListening, health.ReasonNoProgress, health.ReasonUnseen:
-	case ReasonProbe, ReasonListeners, ReasonTimeout:
+	case ReasonProbe, ReasonListeners, ReasonMemory, ReasonTimeout:
 	default:
 		reason = ReasonOther
 	}

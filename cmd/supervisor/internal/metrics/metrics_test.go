@@ -27,7 +27,7 @@ func status(context.Context) (upgrade.Status, error) {
 		Generations: []upgrade.GenerationStatus{
 			{Generation: 1, Role: upgrade.RoleDraining, Listeners: stats(100, 3)},
 			{Generation: 2, Role: upgrade.RoleDraining, Listeners: stats(10, 2)},
-			{Generation: 3, Role: upgrade.RoleActive, Listeners: stats(5, 1)},
+			{Generation: 3, Role: upgrade.RoleActive, Listeners: stats(5, 1), MemoryBytes: new(uint64(6 << 20))},
 		},
 	}, nil
 }
@@ -60,6 +60,9 @@ supervisor_connections_accepted_total{generation="3",listener="http"} 5
 # HELP supervisor_connections_cut_total Connections that were cut at a drain deadline, as far as callers waited for the drain.
 # TYPE supervisor_connections_cut_total counter
 supervisor_connections_cut_total 3
+# HELP supervisor_generation_memory_bytes Memory that the processes of a generation use, as far as it is known.
+# TYPE supervisor_generation_memory_bytes gauge
+supervisor_generation_memory_bytes{generation="3",role="active"} 6.291456e+06
 # HELP supervisor_generations Generations that are alive, by role.
 # TYPE supervisor_generations gauge
 supervisor_generations{role="active"} 1

@@ -136,6 +136,7 @@ supervisor_decisions_total{decision="opened",reason="settled",step="gate"} 0
 supervisor_decisions_total{decision="passed",reason="settled",step="bake"} 1
 supervisor_decisions_total{decision="refused",reason="drops",step="admission"} 0
 supervisor_decisions_total{decision="refused",reason="listeners",step="admission"} 0
+supervisor_decisions_total{decision="refused",reason="memory",step="admission"} 0
 supervisor_decisions_total{decision="refused",reason="not-listening",step="admission"} 0
 supervisor_decisions_total{decision="refused",reason="standing-queue",step="admission"} 0
 supervisor_decisions_total{decision="shut",reason="depth",step="gate"} 0
