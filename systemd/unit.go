@@ -46,6 +46,9 @@ type Unit struct {
 	Sockets []Socket
 	// LowPort allows a supervisor that opens its own listeners those below 1024.
 	LowPort bool
+	// NoNetwork forbids the program IP sockets of its own. Those that systemd
+	// opened it keeps.
+	NoNetwork bool
 	// Ready is how long the first generation may take, Upgrade how long an
 	// upgrade may take to its verdict, Stop how long all generations may take
 	// to end.
@@ -106,6 +109,8 @@ func (u Unit) check() error {
 		return fmt.Errorf("cannot write units for %s: %q cannot be the name of a user; give another with --user", u.Name, u.User)
 	case u.Version != 0 && u.Version < OldestVersion:
 		return fmt.Errorf("cannot write units for %s: systemd %d is too old; %d is the oldest that they work with", u.Name, u.Version, OldestVersion)
+	case u.NoNetwork && len(u.Sockets) == 0:
+		return fmt.Errorf("cannot write units for %s: a supervisor without IP sockets cannot open its own listeners; leave the listeners to systemd, or allow it the network", u.Name)
 	case u.NotifyReload && u.version() < reloadVersion:
 		return fmt.Errorf("cannot write units for %s: notify-reload needs systemd %d; say so with --systemd %d", u.Name, reloadVersion, reloadVersion)
 	}

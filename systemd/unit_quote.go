@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -10,30 +9,29 @@ import (
 
 // QuoteWord writes a word as an argument in ExecStart= and its like, so that
 // systemd takes it as it is: nothing in it is a quote, a separator, a specifier
-// or a variable (systemd.service(5), "Command lines"). A newline or NUL is an
-// error: what has one is a mistake, and a NUL cannot be an argument.
+// or a variable (systemd.service(5), "Command lines"). What has a line break is
+// taken for a mistake, and what is not UTF-8 systemd would run but not tell of:
+// "systemctl show" fails for such a unit.
 func QuoteWord(word string) (string, error) {
-	return quote(word, "$", "$$")
+	quoted, err := quotePath(word)
+	return strings.ReplaceAll(quoted, "$", "$$"), err
 }
 
 // quotePath does so for the program, in which "$" means nothing.
-func quotePath(path string) (string, error) {
-	return quote(path, "$", "$")
-}
-
-func quote(word string, dollar, escapedDollar string) (string, error) {
-	if strings.ContainsAny(word, "\n\r") {
-		return "", fmt.Errorf("%q has a line break; put it into a file, or into the program", word)
-	}
-	if strings.ContainsRune(word, 0) {
-		return "", errors.New("a word of the command has a NUL byte")
+func quotePath(word string) (string, error) {
+	switch {
+	case strings.ContainsAny(word, "\n\r"):
+		return "", fmt.Errorf("%q has a line break; put it into a file that the program reads", word)
+	case strings.ContainsRune(word, 0):
+		return "", fmt.Errorf("%q has a NUL byte", word)
+	case !utf8.ValidString(word) || strings.ContainsFunc(word, isNoncharacter):
+		return "", fmt.Errorf("%q is not UTF-8, which a unit must be", word)
 	}
 	var b strings.Builder
-	for i := 0; i < len(word); {
-		r, size := utf8.DecodeRuneInString(word[i:])
+	for _, r := range word {
 		switch {
-		case r == utf8.RuneError && size == 1 || unicode.IsControl(r) || isNoncharacter(r):
-			for _, c := range []byte(word[i : i+size]) {
+		case unicode.IsControl(r):
+			for _, c := range []byte(string(r)) {
 				fmt.Fprintf(&b, `\x%02x`, c)
 			}
 		case r == '"' || r == '\\':
@@ -41,9 +39,8 @@ func quote(word string, dollar, escapedDollar string) (string, error) {
 		default:
 			b.WriteRune(r)
 		}
-		i += size
 	}
-	quoted := escapePercent(strings.ReplaceAll(b.String(), dollar, escapedDollar))
+	quoted := escapePercent(b.String())
 	if isPlain(word) {
 		return quoted, nil
 	}
@@ -59,7 +56,7 @@ func isPlain(word string) bool {
 	return word != "" && !strings.ContainsFunc(word, special)
 }
 
-// isNoncharacter: systemd does not take a line that has one for UTF-8
+// isNoncharacter: systemd does not take a text that has one for UTF-8
 // (unichar_is_valid in src/basic/utf8.c).
 func isNoncharacter(r rune) bool {
 	return r >= 0xfdd0 && r <= 0xfdef || r&0xfffe == 0xfffe

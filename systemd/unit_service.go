@@ -154,7 +154,10 @@ LimitNOFILE=524288
 // hardening is all that a supervisor, its generations and an inherited listener
 // bear. What is missing is missing for a reason: docs/systemd.md has it.
 func (u Unit) hardening(b *strings.Builder) {
-	capabilities := ""
+	capabilities, families := "", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"
+	if u.NoNetwork {
+		families = "AF_UNIX AF_NETLINK"
+	}
 	if u.LowPort {
 		capabilities = "CAP_NET_BIND_SERVICE"
 	}
@@ -179,7 +182,7 @@ ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectProc=invisible
 # AF_NETLINK tells how long connections wait in the accept queue.
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictAddressFamilies=%[4]s
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -192,5 +195,5 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 UMask=0077
-`, capabilities, u.instance(), u.group())
+`, capabilities, u.instance(), u.group(), families)
 }

@@ -112,7 +112,7 @@ func (u Unit) address(s string) (string, error) {
 	switch {
 	case s == "":
 		return "", errors.New("it has no address")
-	case !utf8.ValidString(s):
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, isNoncharacter):
 		return "", fmt.Errorf("its address %q is not UTF-8, which a unit must be", s)
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return "", fmt.Errorf("its address %q has a control character, which a unit cannot say; choose another path", s)

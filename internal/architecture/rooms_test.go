@@ -76,7 +76,7 @@ var rooms = []room{
 		ours: []string{
 			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
-			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/metrics",
+			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 		},
 		others: []string{sys, term, xsync, cobra},
