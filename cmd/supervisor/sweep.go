@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/upgrade"
 	"github.com/spf13/cobra"
@@ -127,20 +126,24 @@ func leftInWords(left []upgrade.ProcessState) string {
 	return strings.Join(all, ", ")
 }
 
-// readState reads what the dead supervisor wrote. No file is no generations.
+// readState reads what the dead supervisor wrote. No file is no generations, and
+// those of before a boot are gone.
 func readState(path string) (upgrade.State, error) {
-	var state upgrade.State
-	text, err := os.ReadFile(path)
+	state, err := handover.Load(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return state, nil
+		return upgrade.State{}, nil
 	}
 	if err != nil {
-		return state, err
+		return upgrade.State{}, fmt.Errorf("%w; find the processes with systemctl status, and end them with kill", err)
 	}
-	if err := json.Unmarshal(text, &state); err != nil {
-		return state, fmt.Errorf("%s is damaged: %w; find the processes with systemctl status, and end them with kill", path, err)
+	boot, err := handover.ThisBoot()
+	if err != nil {
+		return upgrade.State{}, err
 	}
-	return state, nil
+	if state.SameBoot(boot) != nil {
+		return upgrade.State{}, nil
+	}
+	return state.Supervisor, nil
 }
 
 // lockDead takes the lock that a living supervisor would have, until unlock.

@@ -35,7 +35,7 @@ type unitOptions struct {
 	output  string
 	version int
 
-	noSocket, notifyReload, force bool
+	noSocket, noNetwork, notifyReload, force bool
 }
 
 func newUnitCommand(e environment) *cobra.Command {
@@ -59,6 +59,7 @@ func newUnitCommand(e environment) *cobra.Command {
 	}
 	flags.StringVar(&o.user, "user", "", "`USER` that the service runs as (default: NAME)")
 	flags.BoolVar(&o.noSocket, "no-socket", false, "let the supervisor open the listeners, instead of systemd")
+	flags.BoolVar(&o.noNetwork, "no-network", false, "forbid the program IP sockets besides those that systemd opens: it connects to nobody")
 	flags.BoolVar(&o.notifyReload, "notify-reload", false, "make \"systemctl reload\" a signal, Type=notify-reload; needs --systemd 253 or more")
 	flags.IntVar(&o.version, "systemd", systemd.OldestVersion, "oldest `VERSION` of systemd that the units are for; 254 adds what only that one knows")
 	flags.StringVar(&o.binary, "binary", "", "`PATH` of the supervisor in the units (default: this one)")
@@ -130,7 +131,7 @@ func (o *unitOptions) unit(cmd *cobra.Command, name string, program []string) (s
 		return systemd.Unit{}, err
 	}
 	u := systemd.Unit{
-		Name: name, Command: binary, User: o.user, Version: o.version, NotifyReload: o.notifyReload,
+		Name: name, Command: binary, User: o.user, Version: o.version, NotifyReload: o.notifyReload, NoNetwork: o.noNetwork,
 		Ready: time.Duration(o.cfg.ReadyTimeout), Upgrade: longestUpgrade(o.cfg), Stop: longestStop(o.cfg),
 	}
 	if u.User == "" {
@@ -176,6 +177,9 @@ func (o *unitOptions) check(cmd *cobra.Command, name string, program []string) e
 	}
 	if !filepath.IsAbs(program[0]) && (o.cfg.Dir == "" || !strings.Contains(program[0], "/")) {
 		return fmt.Errorf("program %q is not an absolute path; a unit has no directory and no PATH of yours", program[0])
+	}
+	if o.noNetwork && o.cfg.Metrics != "" {
+		return errors.New("--metrics: is an IP socket of the supervisor's own, which --no-network forbids; scrape the control socket instead")
 	}
 	var wrong []error
 	if joined, ok := o.cfg.Validate().(interface{ Unwrap() []error }); ok {
