@@ -23,13 +23,12 @@ const (
 // A decision is what was decided at a step, and why.
 type decision struct{ step, decision, reason string }
 
-func newDecisions() *prometheus.CounterVec {
-	decisions := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "supervisor_decisions_total",
-		Help: "What was decided at the steps of upgrades and rollbacks, and why; admission lets a forced one pass, a rollback, and one while no generation is active, for whatever reason it has against the moment.",
-	}, []string{"step", "decision", "reason"})
+func newDecisions() *tally {
+	decisions := newTally(prometheus.CounterValue, "supervisor_decisions_total",
+		"What was decided at the steps of upgrades and rollbacks, and why; admission lets a forced one pass, a rollback, and one while no generation is active, for whatever reason it has against the moment.",
+		"step", "decision", "reason")
 	for _, d := range usualDecisions() {
-		decisions.WithLabelValues(d.step, d.decision, d.reason)
+		decisions.add(0, d.step, d.decision, d.reason)
 	}
 	return decisions
 }
@@ -76,5 +75,5 @@ func (m *Metrics) Decided(step, decision, reason string) {
 	default:
 		reason = ReasonOther
 	}
-	m.decisions.WithLabelValues(step, decision, reason).Inc()
+	m.decisions.add(1, step, decision, reason)
 }
