@@ -2,6 +2,7 @@ package service
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -86,7 +87,7 @@ func findingOf(err error, rendezvous string) finding {
 	return trouble
 }
 
-// complain logs each reason once.
+// complain logs each reason once. None has the token in it.
 func (h *homecoming) complain(err error) {
 	reason := err.Error()
 	if slices.Contains(h.complaints, reason) || len(h.complaints) == maxComplaints {
@@ -149,7 +150,10 @@ func (h *homecoming) giveBack(conn *fdpass.Conn, r fdpass.Rejoin) (w fdpass.Welc
 	if err := errors.Join(conn.SetReadDeadline(deadline), conn.SetWriteDeadline(deadline)); err != nil {
 		return w, 0, err
 	}
-	listeners := h.service.holds()
+	listeners, err := h.service.holds()
+	if err != nil {
+		h.complain(err)
+	}
 	defer func() {
 		for _, l := range listeners {
 			closeFD(l.FD)
@@ -190,17 +194,16 @@ func (c *control) follow(next *session) bool {
 }
 
 // holds describes the listeners that this process holds, with duplicates of
-// their descriptors, which it gives.
-func (s *Service) holds() []fdpass.Listener {
-	var all []fdpass.Listener
+// their descriptors, which it gives. The error says which are left out.
+func (s *Service) holds() (all []fdpass.Listener, failed error) {
 	for _, e := range s.endpoints {
 		l, ok, err := e.holds()
 		if err != nil {
-			s.log.Warn("cannot give a listener back", "listener", e.name, "err", err)
+			failed = errors.Join(failed, fmt.Errorf("cannot give listener %q back: %w", e.name, err))
 		}
 		if ok {
 			all = append(all, l)
 		}
 	}
-	return all
+	return all, failed
 }

@@ -37,6 +37,7 @@ type fakeSupervisor struct {
 	probePath  string
 	stats      time.Duration
 	generation int
+	rendezvous string // where the next one will be; empty: nowhere
 }
 
 // supervise opens the listeners of specs, "http=tcp://127.0.0.1:0" for instance.
@@ -138,6 +139,9 @@ func (f *fakeSupervisor) join(cfg Config) *fakeChild {
 		joined <- err
 	}()
 	w := fdpass.Welcome{Service: "test", Generation: f.generation, StatsMS: f.stats.Milliseconds()}
+	if f.rendezvous != "" {
+		w.Rendezvous, w.Token = f.rendezvous, testToken(f.generation)
+	}
 	hello, offerErr := fdpass.Offer(parent, w, f.probe, f.listeners)
 	if offerErr != nil {
 		parent.Close()
