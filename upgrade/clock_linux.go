@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootTime is the time since the boot, suspends included: the clock that
+// BootTime is the time since the boot, suspends included: the clock that
 // processes one after another share and nobody sets (clock_gettime(2)).
-func bootTime() time.Duration {
+func BootTime() time.Duration {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
 		return 0 // it is there since Linux 2.6.39

@@ -89,7 +89,7 @@ func (s *Supervisor) state() State {
 		LastRequest: s.lastRequest, Restarts: s.restarts, Reports: slices.Clone(s.reports),
 	}
 	for id, p := range s.timers {
-		st.Timers = append(st.Timers, TimerState{Timer: id, At: bootTime() + time.Until(p.at)})
+		st.Timers = append(st.Timers, TimerState{Timer: id, At: BootTime() + time.Until(p.at)})
 	}
 	slices.SortFunc(st.Timers, func(a, b TimerState) int { return int(a.Timer) - int(b.Timer) })
 	for _, n := range slices.Sorted(maps.Keys(s.generations)) {
@@ -168,7 +168,7 @@ func (s *Supervisor) goOn() {
 		return
 	}
 	for _, t := range from.Timers {
-		s.setTimer(SetTimer{Timer: t.Timer, After: max(0, t.At-bootTime())})
+		s.setTimer(SetTimer{Timer: t.Timer, After: max(0, t.At-BootTime())})
 	}
 	for n := range s.generations {
 		if s.machine.role(n) == RoleDraining {

@@ -48,6 +48,9 @@ type LauncherConfig struct {
 	// when it has ended, from any goroutine, but with one report of a generation
 	// at a time; it must not block.
 	Counted func(generation int, stats []fdpass.ListenerStats)
+	// Children, if set, is told of every process that the launcher waits for, and
+	// when it does so no more, from any goroutine; it must not block.
+	Children func(pid int, waited bool)
 	// Logger takes what a child says that is no event; nil means none.
 	Logger *slog.Logger
 }
@@ -70,8 +73,8 @@ type Hold interface {
 	Path() string
 	// Env are further entries for its environment.
 	Env() []string
-	// Memory is what its processes use, in bytes.
-	Memory() (uint64, bool)
+	// Memory is what its processes use, in bytes; pid is the one that was started.
+	Memory(pid int) (uint64, bool)
 	// Kill sends SIGKILL to all of them.
 	Kill()
 	// End kills what is left of them, waits until they are gone, for a limited
@@ -100,6 +103,9 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 	}
 	if cfg.OwnLine == nil {
 		cfg.OwnLine = func(string) bool { return false }
+	}
+	if cfg.Children == nil {
+		cfg.Children = func(int, bool) {}
 	}
 	if cfg.Keeper == nil {
 		cfg.Keeper = noKeeper{}
@@ -194,12 +200,12 @@ func (noKeeper) Hold(int, string) (Hold, error) { return noHold{}, nil }
 
 type noHold struct{}
 
-func (noHold) Group() int             { return -1 }
-func (noHold) Path() string           { return "" }
-func (noHold) Env() []string          { return nil }
-func (noHold) Memory() (uint64, bool) { return 0, false }
-func (noHold) Kill()                  {}
-func (noHold) End()                   {}
+func (noHold) Group() int                { return -1 }
+func (noHold) Path() string              { return "" }
+func (noHold) Env() []string             { return nil }
+func (noHold) Memory(int) (uint64, bool) { return 0, false }
+func (noHold) Kill()                     {}
+func (noHold) End()                      {}
 
 // CleanEnv returns env without the variables that tell a process of
 // descriptors or of a service manager that are meant for its parent.

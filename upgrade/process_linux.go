@@ -189,6 +189,7 @@ func (p *process) execute(cmd *exec.Cmd) error {
 	}
 	pid := cmd.Process.Pid
 	_ = cmd.Process.Release() // child waits for it
+	p.launcher.cfg.Children(pid, true)
 	_, ticks, err := readStat(pid)
 	if err != nil {
 		p.log.Warn("cannot tell when the process was started; it could not be adopted after a crash", "pid", pid, "error", err)
@@ -227,6 +228,7 @@ func (p *process) adopt(s ProcessState) {
 		return
 	}
 	p.child, p.alive = c, true
+	p.launcher.cfg.Children(c.pid, true)
 }
 
 func (p *process) hasChild() bool {
@@ -348,7 +350,9 @@ func (p *process) reap() exit {
 	defer p.mu.Unlock()
 	_ = p.child.signal(syscall.SIGKILL, true) // ESRCH: nobody else is left
 	p.alive = false
-	return p.child.reap()
+	end := p.child.reap()
+	p.launcher.cfg.Children(p.child.pid, false)
+	return end
 }
 
 func (p *process) Snapshot() Snapshot {
@@ -366,13 +370,13 @@ func (p *process) Snapshot() Snapshot {
 // Usage asks for what the processes of the generation use.
 func (p *process) Usage() Usage {
 	p.mu.Lock()
-	hold := p.hold
+	hold, pid, alive := p.hold, p.child.pid, p.alive
 	p.mu.Unlock()
-	if hold == nil {
+	if hold == nil || !alive {
 		return Usage{}
 	}
 	u := Usage{Group: hold.Path()}
-	if bytes, ok := hold.Memory(); ok {
+	if bytes, ok := hold.Memory(pid); ok {
 		u.MemoryBytes = &bytes
 	}
 	return u

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/health"
 	"example.com/supervisor/internal/listen"
@@ -38,6 +39,22 @@ type listeners struct {
 	closed  bool
 }
 
+// left is what the next supervisor has to know of the listeners. Descriptors are
+// lent.
+func (h *listeners) left() []handover.Listener {
+	all := make([]handover.Listener, len(h.all))
+	for i, l := range h.all {
+		s := h.sockets[i]
+		all[i] = handover.Listener{
+			Name: l.Name, Network: l.Network, Address: l.Address, Cookie: uint64(l.Cookie), FD: l.FD, Kept: l.Kept, Spec: s.Spec.String(),
+		}
+		if file := s.File(); file != (listen.FileID{}) {
+			all[i].File = &handover.FileIdentity{Dev: file.Dev, Ino: file.Ino}
+		}
+	}
+	return all
+}
+
 // listenerState is what the audit remembers of a listener.
 type listenerState struct {
 	limit     uint32 // of its accept queue, as listen(2) gave it at first; 0 if that is not known
@@ -46,13 +63,17 @@ type listenerState struct {
 }
 
 // holdListeners takes the sockets. If they cannot be used, they are closed.
-func holdListeners(sockets []*listen.Socket, log *slog.Logger) (*listeners, error) {
-	h := &listeners{sockets: sockets, state: make([]listenerState, len(sockets)), log: log, nudge: make(chan struct{}, 1)}
-	for _, s := range sockets {
+func holdListeners(sources []source, log *slog.Logger) (*listeners, error) {
+	h := &listeners{state: make([]listenerState, len(sources)), log: log, nudge: make(chan struct{}, 1)}
+	for _, s := range sources {
+		h.sockets = append(h.sockets, s.socket)
+	}
+	for i, s := range h.sockets {
 		l, err := fdpass.Describe(s.Name, s.FD)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("cannot use listener %s: %w", s.Name, err), h.close())
 		}
+		l.Kept = sources[i].kept
 		log.Info("listens", "listener", l.Name, "network", l.Network, "address", l.Address)
 		h.all = append(h.all, l)
 		h.noteLimit(len(h.all)-1, s.Backlog)

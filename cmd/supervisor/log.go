@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
+	"example.com/supervisor/systemd"
+	"example.com/supervisor/upgrade"
 )
 
 // rememberedLines is how many lines of the log are remembered.
@@ -50,11 +54,68 @@ func (l *ownLog) wrote(line string) bool {
 	return slices.Contains(l.lines, line)
 }
 
-// newLogger writes one line per step to out.
-func newLogger(cfg config.Config, out io.Writer) *slog.Logger {
+// newLogger writes one line per step to out; or to the journal with fields, if
+// that is where standard error goes and no other format is asked for.
+func newLogger(cfg config.Config, out io.Writer, getenv func(string) string) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: cfg.Level()}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(out, options))
+	switch cfg.LogFormat {
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, options)), nil
+	case "auto":
+		if !systemd.JournalStream(os.Stderr, getenv) {
+			break
+		}
+		fallthrough
+	case "journal":
+		handler, err := systemd.NewJournalHandler(cfg.ServiceName(), cfg.Level())
+		if err != nil {
+			return nil, err
+		}
+		return slog.New(verdictHandler{handler}), nil
 	}
-	return slog.New(slog.NewTextHandler(out, options))
+	return slog.New(slog.NewTextHandler(out, options)), nil
+}
+
+// verdictIDs are the MESSAGE_ID= of verdicts, by which journalctl finds them
+// (systemd.journal-fields(7)).
+func verdictID(v upgrade.Verdict) (id string, ok bool) {
+	switch v {
+	case upgrade.Committed:
+		return "4233dcde48844f9294ba6517242857d8", true
+	case upgrade.RolledBack:
+		return "b685021ce2534790a80b416b5f7c2a24", true
+	case upgrade.Aborted:
+		return "f77fecb2501645519a25f6850486fbee", true
+	case upgrade.Refused:
+		return "fb92d95dcf10434ab54b9b3268d9a3d7", true
+	}
+	return "", false
+}
+
+// verdictHandler adds the identity of the message to lines that tell a verdict.
+type verdictHandler struct{ slog.Handler }
+
+// Handle looks for the attribute verdict.
+func (h verdictHandler) Handle(ctx context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "verdict" {
+			return true
+		}
+		if id, ok := verdictID(upgrade.Verdict(a.Value.String())); ok {
+			r = r.Clone()
+			r.AddAttrs(slog.String("message_id", id))
+		}
+		return false
+	})
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs keeps what Handle does.
+func (h verdictHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return verdictHandler{h.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup keeps what Handle does.
+func (h verdictHandler) WithGroup(name string) slog.Handler {
+	return verdictHandler{h.Handler.WithGroup(name)}
 }

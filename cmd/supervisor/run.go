@@ -11,6 +11,7 @@ import (
 
 func newRunCommand(e environment) *cobra.Command {
 	flags := config.Default()
+	flags.Activated = e.getenv("LISTEN_FDS") != "" || e.getenv(stateEnv) != ""
 	var file string
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- PROGRAM [ARGS...]",

@@ -51,6 +51,7 @@ type host struct {
 	stats      *metrics.Metrics
 	announcer  *announcer
 	server     *control.Server
+	children   children
 	unsaved    bool // the latest state could not be written down
 }
 
@@ -226,7 +227,8 @@ func (h *host) supervise() (err error) {
 		Listeners: h.listeners.status(),
 		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
 			Rendezvous:    h.rendezvous,
-			Keeper:        newKeeper(h.log),
+			Keeper:        keepGenerations(h.log),
+			Children:      h.children.set,
 			Service:       h.cfg.ServiceName(),
 			Listeners:     h.listeners.all,
 			Close:         h.stopListening,
@@ -317,6 +319,10 @@ func (h *host) run(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 		defer cancel()
 		h.server.Shutdown(ctx)
+		return nil
+	})
+	group.Go(func() error {
+		h.children.reap(ended, h.log)
 		return nil
 	})
 	if h.scrape != nil {

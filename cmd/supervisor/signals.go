@@ -41,7 +41,9 @@ func (s *stopSignals) heed(now time.Time) (stop, atOnce bool) {
 
 // heedSignals does what signals ask for until ended is closed: TERM, INT and
 // QUIT stop the supervisor, a later one of them at once, and HUP upgrades.
-func heedSignals(signals <-chan os.Signal, s control.Supervisor, log *slog.Logger, ended <-chan struct{}) {
+// hangup is told when the first HUP has come, and when all upgrades by HUP are
+// over.
+func heedSignals(signals <-chan os.Signal, s control.Supervisor, hangup func(begun bool), log *slog.Logger, ended <-chan struct{}) {
 	var asked sync.WaitGroup
 	defer asked.Wait()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -60,10 +62,14 @@ func heedSignals(signals <-chan os.Signal, s control.Supervisor, log *slog.Logge
 			return
 		case <-upgrades.done:
 			upgrades.next()
+			if !upgrades.running {
+				hangup(false)
+			}
 		case sig := <-signals:
 			switch sig {
 			case syscall.SIGPIPE:
 			case syscall.SIGHUP:
+				hangup(true)
 				upgrades.heed()
 			default:
 				stop, now := stops.heed(time.Now())

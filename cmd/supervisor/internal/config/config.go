@@ -26,6 +26,10 @@ type Config struct {
 	// follow "--".
 	Program []string `toml:"program"`
 
+	// Activated tells that the service manager has passed sockets, or another
+	// supervisor: then none need be named. It is no setting.
+	Activated bool `toml:"-"`
+
 	Name     string   `toml:"name"`
 	Listen   []string `toml:"listen"`
 	Dir      string   `toml:"dir"`
@@ -86,7 +90,7 @@ func Default() Config {
 		QueueInterval: Duration(queue.Interval),
 		QueueHeadroom: Duration(queue.Headroom),
 		QueueReaction: Duration(queue.Reaction),
-		LogFormat:     "text",
+		LogFormat:     "auto",
 		LogLevel:      "info",
 	}
 }

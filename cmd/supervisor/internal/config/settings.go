@@ -39,7 +39,7 @@ func (c *Config) service() []Setting {
 	const group = "The service"
 	return []Setting{
 		{"name", group, "`NAME` of the service: letters, digits and any of \"._-\", not beginning with a dot (default: the base name of the program)", `"web"`, text(&c.Name)},
-		{"listen", group, "listener as `NAME=NETWORK://ADDRESS`[?backlog=N][&mode=OCTAL]; networks: tcp tcp4 tcp6 udp udp4 udp6 unix unixpacket unixgram; may be repeated", `["http=tcp://127.0.0.1:8080", "admin=unix:///run/web/admin.sock?mode=0660"]`, list(&c.Listen)},
+		{"listen", group, "listener as `NAME=NETWORK://ADDRESS`[?backlog=N][&mode=OCTAL]; networks: tcp tcp4 tcp6 udp udp4 udp6 unix unixpacket unixgram; or NAME=systemd for the one that a socket unit passes with FileDescriptorName=NAME; may be repeated (default: all that systemd passes)", `["http=tcp://127.0.0.1:8080", "admin=unix:///run/web/admin.sock?mode=0660"]`, list(&c.Listen)},
 		{"dir", group, "working `DIRECTORY` of the program; a relative path of the program is taken from here (default: the supervisor's own)", `"/srv/web"`, text(&c.Dir)},
 		{"env", group, "`KEY=VALUE` added to the program's environment; may be repeated", `["GOMEMLIMIT=512MiB"]`, list(&c.Env)},
 		{"env-clear", group, "give the program none of the supervisor's own environment but PATH", `true`, toggle(&c.EnvClear)},
@@ -97,7 +97,7 @@ func (c *Config) observing() []Setting {
 	const group = "Metrics and logs"
 	return []Setting{
 		{"metrics", group, "TCP `HOST:PORT` that serves GET /metrics as well; without a host, 127.0.0.1 (default: the control socket only)", `"127.0.0.1:9100"`, text(&c.Metrics)},
-		{"log-format", group, "`FORMAT` of the log on standard error: text or json", `"text"`, text(&c.LogFormat)},
+		{"log-format", group, "`FORMAT` of the log: text or json on standard error, journal, or auto: journal where standard error is the journal, else text", `"auto"`, text(&c.LogFormat)},
 		{"log-level", group, "least `LEVEL` that is logged: debug, info, warn or error", `"info"`, text(&c.LogLevel)},
 	}
 }

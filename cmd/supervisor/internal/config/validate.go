@@ -43,7 +43,7 @@ func (c Config) Validate() error {
 	check("queue", c.checkQueue())
 	check("queue-target", checkTarget(c.commonLimits(), "queue-interval"))
 	check("metrics", checkMetrics(c.Metrics))
-	check("log-format", oneOf(c.LogFormat, "text", "json"))
+	check("log-format", oneOf(c.LogFormat, "auto", "text", "json", "journal"))
 	check("log-level", checkLevel(c.LogLevel))
 	for key, value := range c.positive() {
 		check(key, atLeast(value, 1))
@@ -144,8 +144,8 @@ func CheckName(name string) error {
 }
 
 func (c Config) checkListen() error {
-	if len(c.Listen) == 0 {
-		return errors.New("no listener given; add for example --listen http=tcp://127.0.0.1:8080")
+	if len(c.Listen) == 0 && !c.Activated {
+		return errors.New("no listener given; add for example --listen http=tcp://127.0.0.1:8080, or start the service by a socket unit")
 	}
 	_, err := listen.ParseSpecs(c.Listen)
 	return err
