@@ -24,10 +24,11 @@ const (
 	// ControlSocket is the name of the control socket in the directory.
 	ControlSocket = "control.sock"
 	// RendezvousSocket is the name of the socket where generations come back to
-	// that lost their supervisor, and StateFile that of the file from which the
-	// next supervisor learns of them.
+	// that lost their supervisor.
 	RendezvousSocket = "rendezvous.sock"
-	StateFile        = "state.json"
+	// StateFile is the name of the file from which the next supervisor learns of
+	// them.
+	StateFile = "state.json"
 	// maxPath is the length of the longest path of a Unix socket, in bytes:
 	// sun_path without its terminating NUL (unix(7)).
 	maxPath = 107
