@@ -31,7 +31,7 @@ type Unit struct {
 	// "._-".
 	Name string
 	// Template makes a unit of instances, NAME@.service, which is called %i
-	// wherever the service is. In Command %i stands for the instance then.
+	// wherever the service is. In Run, User and Address %i stands for that then.
 	Template bool
 	// Origin is what the first line of each file says of where it is from.
 	Origin string
@@ -105,7 +105,7 @@ func (u Unit) check() error {
 		return fmt.Errorf("cannot write units for %q: use letters, digits and any of \"._-\", beginning with a letter or digit", u.Name)
 	case !strings.HasPrefix(u.Command, "/"):
 		return fmt.Errorf("cannot write units for %s: the path of the supervisor must begin with a slash: %q", u.Name, u.Command)
-	case !userName.MatchString(u.User):
+	case !userName.MatchString(u.User) && (!u.Template || u.User != "%i"):
 		return fmt.Errorf("cannot write units for %s: %q cannot be the name of a user; give another with --user", u.Name, u.User)
 	case u.Version != 0 && u.Version < OldestVersion:
 		return fmt.Errorf("cannot write units for %s: systemd %d is too old; %d is the oldest that they work with", u.Name, u.Version, OldestVersion)
@@ -115,6 +115,16 @@ func (u Unit) check() error {
 		return fmt.Errorf("cannot write units for %s: notify-reload needs systemd %d; say so with --systemd %d", u.Name, reloadVersion, reloadVersion)
 	}
 	return nil
+}
+
+// literal keeps systemd from taking anything in s for a specifier, but for that
+// of the instance in a template.
+func (u Unit) literal(s string) string {
+	s = escapePercent(s)
+	if u.Template {
+		s = strings.ReplaceAll(s, "%%i", "%i")
+	}
+	return s
 }
 
 func (u Unit) version() int { return max(u.Version, OldestVersion) }

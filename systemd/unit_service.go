@@ -141,7 +141,7 @@ StateDirectory=supervisor/%[1]s
 CacheDirectory=supervisor/%[1]s
 CacheDirectoryMode=0700
 LimitNOFILE=524288
-`, name, escapePercent(u.User))
+`, name, u.literal(u.User))
 	if len(u.Sockets) == 0 || u.Template {
 		b.WriteString("# The listeners that the supervisor opens are kept here for the next one.\nFileDescriptorStoreMax=64\n")
 	}

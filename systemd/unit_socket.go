@@ -102,7 +102,7 @@ func (u Unit) file(b *strings.Builder, mode fs.FileMode) {
 	if mode == 0 {
 		mode = 0o600
 	}
-	fmt.Fprintf(b, "SocketUser=%s\nSocketMode=%04o\nRemoveOnStop=yes\n", escapePercent(u.User), mode.Perm())
+	fmt.Fprintf(b, "SocketUser=%s\nSocketMode=%04o\nRemoveOnStop=yes\n", u.literal(u.User), mode.Perm())
 }
 
 // address escapes the value of a Listen line, which knows no quotes: only
@@ -121,9 +121,5 @@ func (u Unit) address(s string) (string, error) {
 	case strings.HasSuffix(s, `\`):
 		return "", fmt.Errorf("its address %q ends with a backslash, which a unit cannot say; choose another path", s)
 	}
-	escaped := escapePercent(s)
-	if u.Template {
-		escaped = strings.ReplaceAll(escaped, "%%i", "%i")
-	}
-	return escaped, nil
+	return u.literal(s), nil
 }

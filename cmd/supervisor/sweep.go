@@ -79,11 +79,11 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("cannot tell what was left: %w", err)
 	}
-	return s.sweep(cmd.Context(), state)
+	return s.sweep(cmd.Context(), state, endAll)
 }
 
 // sweep ends the generations of state, or says why not.
-func (s *sweeper) sweep(ctx context.Context, state upgrade.State) error {
+func (s *sweeper) sweep(ctx context.Context, state upgrade.State, endAll func(context.Context, []upgrade.ProcessState, *slog.Logger) error) error {
 	left := state.Generations
 	if len(left) == 0 {
 		fmt.Fprintln(s.e.out, "nothing is left: no generation was alive")

@@ -69,8 +69,6 @@ func numeric(s *systemd.Socket, network string) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%q is not an IP address; systemd knows no names of hosts: give the address, or let the supervisor listen with --no-socket", host)
-	case family == "4" && !ip.Is4(), family == "6" && !ip.Is6():
-		return fmt.Errorf("%s is no address of %s", ip, network)
 	case ip.Zone() != "":
 		s.Address = fmt.Sprintf("[%s]:%d%%%s", ip.WithZone(""), number, ip.Zone())
 	default:
