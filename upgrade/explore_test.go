@@ -20,6 +20,7 @@ type world struct {
 	m        *Machine
 	alive    []int          // launched and not exited
 	told     map[int]int    // generation: what it was last told, see below
+	leaving  map[int]bool   // generations that drain of their own accord
 	timers   []TimerID      // set and neither stopped nor fired
 	orders   map[int]uint64 // generation: the id of its last pause or resume
 	open     []uint64       // requests without a reply
@@ -49,7 +50,7 @@ func newWorld(t *testing.T, p Policy) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{m: m, told: map[int]int{}, orders: map[int]uint64{}, kinds: map[uint64]Kind{}, decided: map[uint64]Verdict{}}
+	return &world{m: m, told: map[int]int{}, leaving: map[int]bool{}, orders: map[int]uint64{}, kinds: map[uint64]Kind{}, decided: map[uint64]Verdict{}}
 }
 
 // clone copies the world, the generations of the machine included.
@@ -87,40 +88,69 @@ func (w *world) clone() *world {
 		r.generation = gen(r.generation)
 		m.restarting = &r
 	}
-	return &world{m: &m, alive: slices.Clone(w.alive), told: maps.Clone(w.told), orders: maps.Clone(w.orders),
-		timers: slices.Clone(w.timers), open: slices.Clone(w.open), kinds: maps.Clone(w.kinds), decided: maps.Clone(w.decided),
-		requests: w.requests, closed: w.closed, ended: w.ended}
+	v := *w // its maps are never written to, see with
+	v.m, v.alive, v.timers, v.open = &m, slices.Clone(w.alive), slices.Clone(w.timers), slices.Clone(w.open)
+	return &v
+}
+
+// with is m with v under k. Worlds share what few of them change.
+func with[K comparable, V any](m map[K]V, k K, v V) map[K]V {
+	c := make(map[K]V, len(m)+1)
+	maps.Copy(c, m)
+	c[k] = v
+	return c
 }
 
 // key names the state without the numbers that only grow.
 func (w *world) key() string {
 	m := w.m
-	var b strings.Builder
-	gen := func(g *generation) string {
-		if g == nil {
-			return "-;"
+	b := make([]byte, 0, 128)
+	flags := func(flags ...bool) {
+		for _, f := range flags {
+			b = append(b, "01"[btoi(f)])
 		}
-		return fmt.Sprint(g.ready, g.canPause, g.mute, g.terminated, g.drained, w.told[g.number], waits(g), ";")
 	}
-	fmt.Fprintf(&b, "%s %t%t%t%t%t%t;", m.phase, m.bakeStep > bakeWatch && m.phase == PhaseBake, m.bakeStep > bakeAnswer && m.phase == PhaseBake, m.deadline != 0, m.stopping, m.failure != "", m.finished)
+	gen := func(g *generation) {
+		if g != nil {
+			flags(g.ready, g.canPause, g.mute, g.terminated, g.drained, w.leaving[g.number])
+			b = append(append(b, byte('0'+w.told[g.number])), waits(g)...)
+		}
+		b = append(b, ';')
+	}
+	b = append(b, m.phase...)
+	flags(m.bakeStep > bakeWatch && m.phase == PhaseBake, m.bakeStep > bakeAnswer && m.phase == PhaseBake, m.deadline != 0,
+		m.stopping, m.failure != "", m.finished, m.release != nil, m.previous != nil, m.stable != 0)
+	b = append(b, byte('0'+min(m.failures, 2)))
 	if r := m.request; r != nil {
-		fmt.Fprintf(&b, "%s%t%t%t%t;", r.Kind, r.Force, r.WaitDrain, r.timer != 0, r.undo != 0)
+		b = append(b, r.Kind...)
+		flags(r.Force, r.WaitDrain, r.timer != 0, r.undo != 0)
 	}
-	b.WriteString(gen(m.active) + gen(m.candidate) + gen(m.paused))
+	gen(m.active)
+	gen(m.candidate)
+	gen(m.paused)
 	if m.restarting != nil {
-		fmt.Fprintf(&b, "r%t;", m.restarting.timer != 0)
-		b.WriteString(gen(m.restarting.generation))
+		flags(m.restarting.timer != 0)
+		gen(m.restarting.generation)
 	}
 	for _, slot := range [][]*generation{m.draining, m.killed} {
 		var keys []string
+		before := len(b)
 		for _, g := range slot {
-			keys = append(keys, fmt.Sprint(g.mute, g.terminated, g.drained, w.told[g.number] == toldKill, waits(g), ";"))
+			flags(g.mute, g.terminated, g.drained, w.told[g.number] == toldKill)
+			keys = append(keys, string(append(b[before:], waits(g)...)))
+			b = b[:before]
 		}
 		slices.Sort(keys) // their order decides nothing
-		b.WriteString("|" + strings.Join(keys, ""))
+		b = append(append(b, '|'), strings.Join(keys, ";")...)
 	}
-	fmt.Fprintf(&b, "%t%t%t %d", m.release != nil, m.previous != nil, m.stable != 0, min(m.failures, 2))
-	return b.String()
+	return string(b)
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // events lists all that could happen now, and some things that could not.
@@ -134,9 +164,13 @@ func (w *world) events() []Event {
 		es = append(es,
 			SaidReady{n, true}, SaidReady{n, false}, SaidFailed{n, "r"}, ChannelLost{n, "r"},
 			ProbePassed{n}, ProbeFailed{n, "r"}, GateOpened{n, "r"}, GateShut{n, "r"}, Tripped{n, "r"})
+		es = append(es, Rejoined{Survivor{Generation: n, Ready: true, CanPause: true}})
 		command := uint64(0)
 		if g := w.m.find(n); g != nil {
 			command = uint64(g.command)
+			if g.mute {
+				es = append(es, Rejoined{Survivor{Generation: n, Draining: true}})
+			}
 		}
 		for _, id := range []uint64{command, command + 1000, 0} {
 			es = append(es, SaidPaused{n, id}, SaidResumed{n, id}, SaidDrained{n, id, 1})
@@ -168,16 +202,20 @@ func testRelease(name string) Release {
 // step feeds e and returns what is wrong with the answer; "" if nothing is.
 func (w *world) step(e Event) string {
 	active, paused, hadCandidate := w.m.active, w.m.paused, w.m.candidate
-	phase, release, orders := w.m.phase, w.m.release, maps.Clone(w.orders)
+	phase, release, orders := w.m.phase, w.m.release, w.orders
 	switch e := e.(type) {
 	case Requested:
 		w.requests = max(w.requests, e.Request)
 		w.open = append(w.open, e.Request)
-		w.kinds[e.Request] = e.Kind
+		w.kinds = with(w.kinds, e.Request, e.Kind)
 	case TimerFired:
 		w.timers = slices.DeleteFunc(w.timers, func(t TimerID) bool { return t == e.Timer })
 	case Exited:
 		w.alive = slices.DeleteFunc(w.alive, func(n int) bool { return n == e.Generation })
+	case Rejoined:
+		if g := w.m.find(e.Generation); e.Draining && g != nil && g.mute {
+			w.leaving = with(w.leaving, e.Generation, true)
+		}
 	}
 	actions := w.m.Step(e)
 	for _, a := range actions {
@@ -239,9 +277,9 @@ func (w *world) take(a Action) string {
 		}
 		w.alive = append(w.alive, a.Generation)
 	case Pause:
-		w.told[a.Generation], w.orders[a.Generation] = toldPause, a.ID
+		w.order(a.Generation, toldPause, a.ID)
 	case Resume:
-		w.told[a.Generation], w.orders[a.Generation] = toldResume, a.ID
+		w.order(a.Generation, toldResume, a.ID)
 	case Drain:
 		if a.Final != w.closed {
 			return fmt.Sprintf("%#v, with the listeners closed: %t", a, w.closed)
@@ -267,7 +305,7 @@ func (w *world) take(a Action) string {
 		if _, twice := w.decided[a.Request]; twice {
 			return fmt.Sprintf("request %d decided twice", a.Request)
 		}
-		w.decided[a.Request] = a.Verdict
+		w.decided = with(w.decided, a.Request, a.Verdict)
 	case Reply:
 		if v, ok := w.decided[a.Request]; ok && v != a.Verdict {
 			return fmt.Sprintf("request %d was decided %s and answered %s", a.Request, v, a.Verdict)
@@ -294,12 +332,17 @@ func (w *world) take(a Action) string {
 	return ""
 }
 
+// order notes that generation n is told to pause or to resume.
+func (w *world) order(n, what int, id uint64) {
+	w.told, w.orders = with(w.told, n, what), with(w.orders, n, id)
+}
+
 // endOf notes that generation n is told to end; somebody else must accept.
 func (w *world) endOf(n, how int) string {
 	if how == toldKill && w.told[n] == toldKill {
 		return fmt.Sprintf("generation %d killed twice", n)
 	}
-	w.told[n] = how
+	w.told = with(w.told, n, how)
 	m := w.m
 	if m.stopping || m.release == nil {
 		return ""
@@ -461,6 +504,9 @@ func (w *world) wrongService() string {
 	if m.active != nil && !m.active.mute && m.phase != PhaseCutOver && m.phase != PhaseRollback && w.told[m.active.number] == toldPause {
 		return fmt.Sprintf("generation %d is active and was told to pause", m.active.number)
 	}
+	if m.active != nil && w.leaving[m.active.number] {
+		return fmt.Sprintf("generation %d is active and drains", m.active.number)
+	}
 	if m.active != nil && w.told[m.active.number] >= toldEnd {
 		return fmt.Sprintf("generation %d is active and was told to end", m.active.number)
 	}
@@ -519,9 +565,10 @@ func (w *world) pass() string {
 }
 
 // explore visits every state reachable under p with at most crowd generations
-// alive, and returns the number of states. (Without such a bound there is no
+// alive, and returns the number of states, and of those in which the supervisor
+// was killed that differ. (Without such a bound there is no
 // end: time is not modelled, so that generations may end ever so slowly.)
-func explore(t *testing.T, p Policy) int {
+func explore(t *testing.T, p Policy) (states, crashes int) {
 	start := newWorld(t, p)
 	type visit struct {
 		w    *world
@@ -538,6 +585,33 @@ func explore(t *testing.T, p Policy) int {
 		slices.Reverse(path)
 		t.Fatalf("%s after\n  %s", wrong, strings.Join(path, "\n  "))
 	}
+	crashed := map[string]bool{}
+	var arrive func(v *visit)
+	arrive = func(v *visit) {
+		for _, check := range []func() string{v.w.unanswered, v.w.unstoppable, v.w.unrestored} {
+			if wrong := check(); wrong != "" {
+				complain(v, wrong)
+			}
+		}
+		if len(v.w.alive) > crowd {
+			return
+		}
+		queue = append(queue, v)
+		if key := v.w.crashKey(); !crashed[key] {
+			crashed[key] = true
+			for _, e := range v.w.crashes() {
+				next := &visit{from: v, by: e}
+				var wrong string
+				if next.w, wrong = v.w.crash(e); wrong != "" {
+					complain(next, wrong)
+				}
+				if key := next.w.key(); !seen[key] {
+					seen[key] = true
+					arrive(next)
+				}
+			}
+		}
+	}
 	for len(queue) > 0 {
 		v := queue[0]
 		queue = queue[1:]
@@ -548,18 +622,12 @@ func explore(t *testing.T, p Policy) int {
 			}
 			if key := next.w.key(); !seen[key] {
 				seen[key] = true
-				for _, check := range []func() string{next.w.unanswered, next.w.unstoppable} {
-					if wrong := check(); wrong != "" {
-						complain(next, wrong)
-					}
-				}
-				if len(next.w.alive) <= crowd {
-					queue = append(queue, next)
-				}
+				arrive(next)
 			}
 		}
+		v.w = nil // of what is over, only the path is kept
 	}
-	return len(seen)
+	return len(seen), len(crashed)
 }
 
 func TestEveryReachableStateIsSafeAndLive(t *testing.T) {
@@ -569,7 +637,8 @@ func TestEveryReachableStateIsSafeAndLive(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			t.Logf("%d states", explore(t, p))
+			states, crashes := explore(t, p)
+			t.Logf("%d states, killed in %d", states, crashes)
 		})
 	}
 }

@@ -415,7 +415,9 @@ func (m *Machine) resume(old *generation, reason string) {
 	m.enter(PhaseRollback, old.number, "resumes: "+reason)
 	old.command = m.nextSerial()
 	m.setDeadline(m.policy.PauseTimeout)
-	m.do(Resume{old.number, uint64(old.command)})
+	if !old.mute { // or else it hears it when it has rejoined
+		m.do(Resume{old.number, uint64(old.command)})
+	}
 }
 
 func (m *Machine) saidResumed(e SaidResumed) {
@@ -432,7 +434,7 @@ func (m *Machine) saidResumed(e SaidResumed) {
 		m.active, m.paused = m.paused, nil
 		m.discard(failed)
 		m.endAfter(failed, RolledBack, m.request.reason)
-	case m.active.is(e.Generation) && m.paused == nil && e.ID == uint64(m.active.command):
+	case m.active.is(e.Generation) && m.paused == nil && m.restarting == nil && e.ID == uint64(m.active.command):
 		m.abort(m.request.reason)
 	}
 }
