@@ -1,0 +1,37 @@
+package systemd
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// sendDatagram sends one datagram to a Unix socket, with descriptors that it
+// borrows, and waits up to a limit while the receiver's queue is full.
+//
+// The socket is made for this datagram. So nothing is held that would have to be
+// made anew once the receiver is, or handed over by a supervisor that executes
+// itself. And it is connected, because the kernel wakes only a connected sender
+// when there is room again: go-systemd's journal.Send has an unconnected one, and
+// keeps a processor busy for as long as the journal's queue is full.
+func sendDatagram(address string, data []byte, limit time.Duration, fds ...int) error {
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = syscall.UnixRights(fds...)
+	}
+	_, _, err = conn.WriteMsgUnix(data, rights, nil)
+	return err
+}
+
+// isStuck reports whether a datagram was not taken because nobody reads.
+func isStuck(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
