@@ -2,9 +2,10 @@
 """An echo server that a supervisor can replace without losing a connection.
 
 It implements docs/protocol.md from scratch with Python's standard library:
-hello, welcome, listeners, received, ready; pause, resume, drain; stats. One
-thread and one selector, so that "nothing more will be accepted" is true the
-moment that the listeners are taken out of the selector.
+hello, welcome, listeners, received, ready; pause, resume, drain; stats; rejoin,
+when its supervisor was killed. One thread and one selector, so that "nothing
+more will be accepted" is true the moment that the listeners are taken out of the
+selector.
 
     supervisor run --listen echo=tcp://127.0.0.1:7007 -- python3 echo.py
 
@@ -32,6 +33,10 @@ ORDER_GRACE = 0.5  # seconds
 STATS_AT_LEAST = 1  # seconds after which a listener is reported though nothing happened
 PACKETS = 100  # of statistics in a second at most; the supervisor takes many more for a flood
 ACCEPTS = 64  # connections taken in one go, before the others have their turn
+GIFTS = 24  # listeners given back in one packet: as many as fit with the longest names
+FIRST_TRY = 0.02  # seconds after the end of the channel
+PACE = 1  # seconds between attempts to rejoin, in the end
+ATTEMPT = 10  # seconds that one may take
 
 
 class Failure(Exception):
@@ -41,24 +46,49 @@ class Failure(Exception):
 class Channel:
     """The SOCK_SEQPACKET socket to the supervisor: one packet, one message."""
 
-    def __init__(self, fd):
-        try:
-            self.sock = socket.socket(fileno=fd)
-        except OSError as error:
-            raise Failure(f"SUPERVISOR_FD={fd} is not a socket: {error}") from error
-        if self.sock.family != socket.AF_UNIX or self.sock.type != socket.SOCK_SEQPACKET:
-            self.sock.detach()  # it belongs to somebody else
-            raise Failure(f"SUPERVISOR_FD={fd} is not a channel")
+    def __init__(self, sock):
+        self.sock = sock
         self.sock.set_inheritable(False)
 
-    def send(self, kind, **fields):
+    @classmethod
+    def inherited(cls, fd):
+        try:
+            sock = socket.socket(fileno=fd)
+        except OSError as error:
+            raise Failure(f"SUPERVISOR_FD={fd} is not a socket: {error}") from error
+        if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_SEQPACKET:
+            sock.detach()  # it belongs to somebody else
+            raise Failure(f"SUPERVISOR_FD={fd} is not a channel")
+        return cls(sock)
+
+    @classmethod
+    def at(cls, path):
+        """Connects to a rendezvous, if nobody else can hear the token there."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock.setblocking(False)
+            sock.connect(path)
+            sock.setblocking(True)
+            _, user, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if user not in (0, os.geteuid()):
+                raise Failure(f"user {user} listens there, who is neither root nor this one")
+        except Exception:
+            sock.close()
+            raise
+        return cls(sock)
+
+    def send(self, kind, fds=(), **fields):
         """Sends a message; a supervisor that is gone is no reason to stop.
 
         One that does not read is none to wait, where the message is only news.
         """
         flags = socket.MSG_DONTWAIT if kind == "stats" else 0
+        packet = json.dumps({"type": kind, **fields}).encode()
         try:
-            self.sock.send(json.dumps({"type": kind, **fields}).encode(), flags)
+            if fds:
+                socket.send_fds(self.sock, [packet], fds, flags)
+            else:
+                self.sock.send(packet, flags)
         except (BrokenPipeError, ConnectionResetError, BlockingIOError):
             pass
 
@@ -111,9 +141,10 @@ def close_all(fds):
 class Listener:
     """A listening socket, shared with the supervisor and other generations."""
 
-    def __init__(self, name, sock):
+    def __init__(self, name, sock, description=None):
         self.name = name
         self.sock = sock
+        self.description = description or {}  # as the supervisor has it
         self.accepted = 0
         self.open = set()  # of Connection
         self.durations = [0] * DURATIONS
@@ -122,6 +153,10 @@ class Listener:
 
     def counts(self):
         return self.accepted, len(self.open)
+
+    def kept(self):
+        """Whether the service manager holds the socket too."""
+        return self.description.get("kept", False)
 
     def cookie(self):
         raw = self.sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
@@ -141,15 +176,13 @@ class Connection:
         return int((time.monotonic() - self.since) * 1000)
 
 
+def about_me():
+    return {"protocol": PROTOCOL, "pid": os.getpid(), "library": "echo.py", "capabilities": ["pause", "stats"]}
+
+
 def join(channel):
     """The child's end of the handoff: returns the welcome and the listeners."""
-    channel.send(
-        "hello",
-        protocol=PROTOCOL,
-        pid=os.getpid(),
-        library="echo.py",
-        capabilities=["pause", "stats"],
-    )
+    channel.send("hello", **about_me())
     welcome, fds = channel.expect("welcome")
     close_all(fds)  # the probe socket: not stated, not used
     if welcome.get("protocol") != PROTOCOL:
@@ -171,7 +204,7 @@ def take(channel, batch, fds):
     described = batch["listeners"]
     if len(sockets) != len(described):
         raise Failure(f"{len(sockets)} descriptors came for {len(described)} listeners")
-    listeners = [Listener(d["name"], s) for d, s in zip(described, sockets)]
+    listeners = [Listener(d["name"], s, d) for d, s in zip(described, sockets)]
     cookies = [listener.cookie() for listener in listeners]
     channel.send("received", batch=batch["batch"], count=len(listeners), cookies=cookies)
     for d, cookie in zip(described, cookies):
@@ -182,24 +215,171 @@ def take(channel, batch, fds):
     return listeners
 
 
+class Homecoming:
+    """The way to the supervisor that goes on where the last one was.
+
+    It is taken step by step from the server's loop, which serves all the while.
+    """
+
+    def __init__(self, server, welcome):
+        self.server = server
+        self.welcome = welcome  # the last one
+        self.pace = FIRST_TRY
+        self.due = time.monotonic() + self.pace  # of the next attempt, or of the end of this one
+        self.channel = None  # of an attempt under way
+        self.batches = []  # of listeners to give back
+        self.given = 0  # batches sent
+        self.missing = None  # since when the folder of the rendezvous is
+        self.reasons = set()  # said already
+
+    def act(self):
+        """Called when due."""
+        if self.channel:
+            self.fail("it does not answer", PACE)
+            return
+        try:
+            self.channel = Channel.at(self.welcome["rendezvous"])
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            self.nobody()
+        except (OSError, Failure) as error:
+            self.fail(str(error), PACE)
+        else:
+            self.missing = None
+            self.begin()
+
+    def nobody(self):
+        """Nobody is there yet; or ever, if the folder is gone for a second."""
+        now = time.monotonic()
+        if os.path.exists(os.path.dirname(self.welcome["rendezvous"])):
+            self.missing = None
+        elif self.missing is None:
+            self.missing = now
+        elif now - self.missing >= 1 and self.server.drains is None:
+            print("the service was stopped: draining", file=sys.stderr, flush=True)
+            self.server.drain([], 30, final=True)
+        self.wait()
+
+    def wait(self, pace=0):
+        self.pace = min(max(2 * self.pace, pace), PACE)
+        self.due = time.monotonic() + self.pace
+
+    def fail(self, reason, pace=0):
+        """Ends an attempt. Each reason is said once."""
+        if self.channel:
+            if self.channel.sock in self.server.selector.get_map():
+                self.server.selector.unregister(self.channel.sock)
+            self.channel.sock.close()
+            self.channel = None
+        if reason not in self.reasons and len(self.reasons) < 16:
+            self.reasons.add(reason)
+            print(f"cannot rejoin the supervisor yet: {reason[:1000]}", file=sys.stderr, flush=True)
+        self.wait(pace)
+
+    def begin(self):
+        """Says who this is and gives the first listeners back."""
+        server = self.server
+        held = [l for l in server.listeners if l.sock.fileno() >= 0]
+        self.batches = [held[i : i + GIFTS] for i in range(0, len(held), GIFTS)]
+        self.given = 0
+        self.due = time.monotonic() + ATTEMPT
+        server.selector.register(self.channel.sock, selectors.EVENT_READ, self.read)
+        self.channel.send(
+            "rejoin",
+            **about_me(),
+            service=self.welcome["service"],
+            generation=self.welcome["generation"],
+            token=self.welcome["token"],
+            ready=server.ready,
+            draining=server.drains is not None,
+            listeners=len(held),
+        )
+        self.give()
+
+    def give(self):
+        """Sends the next batch, if one is left."""
+        if self.given == len(self.batches):
+            return
+        batch = self.batches[self.given]
+        self.given += 1
+        self.channel.send(
+            "listeners",
+            fds=[l.sock.fileno() for l in batch],
+            batch=self.given,
+            of=len(self.batches),
+            listeners=[l.description for l in batch],
+        )
+
+    def read(self, _):
+        try:
+            message, fds = self.channel.receive()
+            close_all(fds)
+            self.obey(message)
+        except (Failure, ValueError, KeyError, TypeError, OSError) as error:
+            self.fail(str(error))
+
+    def obey(self, message):
+        if message is None:
+            raise Failure("the supervisor closed the connection")
+        if message["type"] == "error":
+            self.fail(f"the supervisor refused: {message.get('reason')}", PACE)
+        elif message["type"] == "received" and self.given > 0:
+            batch = self.batches[self.given - 1]
+            if message["batch"] != self.given or message["cookies"] != [l.description["cookie"] for l in batch]:
+                raise Failure("the supervisor received other sockets than those that were sent")
+            self.give()
+        elif message["type"] == "welcome":
+            self.arrive(message)
+        else:
+            raise Failure(f"the supervisor sent {message['type'][:100]}")
+
+    def arrive(self, welcome):
+        if welcome.get("protocol") != PROTOCOL:
+            raise Failure(f"the supervisor speaks version {welcome.get('protocol')}, this program {PROTOCOL}")
+        for field, mine in (
+            ("service", self.welcome["service"]),
+            ("generation", self.welcome["generation"]),
+            ("listeners", sum(len(batch) for batch in self.batches)),
+        ):
+            if welcome.get(field, 0) != mine:
+                raise Failure(f"the welcome is for somebody else: its {field} is {welcome.get(field)}, not {mine}")
+        self.server.selector.unregister(self.channel.sock)
+        self.server.follow(self.channel, welcome)
+
+
 class Server:
     """Serves the listeners until it is told to drain and has done so."""
 
-    def __init__(self, listeners, channel=None, stats_ms=0):
+    def __init__(self, listeners):
         self.selector = selectors.DefaultSelector()
         self.listeners = listeners
         self.connections = set()
-        self.channel = channel
-        self.stats_every = stats_ms / 1000
-        self.next_stats = time.monotonic() + self.stats_every
+        self.channel = None
+        self.welcome = {}
+        self.home = None  # a Homecoming, while there is no supervisor
+        self.ready = False
+        self.stats_every = 0
+        self.next_stats = time.monotonic()
         self.accepting = False
         self.drains = None  # ids to answer, once it drains
         self.deadline = None
         self.order_by = None  # after SIGTERM: when to drain without an order
         self.cut = 0
         self.catch_sigterm()
-        if channel:
-            self.selector.register(channel.sock, selectors.EVENT_READ, self.read_channel)
+
+    def follow(self, channel, welcome):
+        """Obeys a supervisor from now on."""
+        self.channel, self.welcome, self.home = channel, welcome, None
+        self.stats_every = welcome.get("stats_ms", 0) / 1000
+        self.next_stats = time.monotonic() + self.stats_every
+        for listener in self.listeners:
+            listener.told = None
+        self.selector.register(channel.sock, selectors.EVENT_READ, self.read_channel)
+
+    def become_ready(self):
+        self.resume()
+        self.ready = True
+        if self.channel:
+            self.channel.send("ready")
 
     def catch_sigterm(self):
         """Turns SIGTERM and SIGINT into a readable socket."""
@@ -335,6 +515,10 @@ class Server:
             self.drain([], 30, final=True)
         elif self.drains is None:
             self.resume()
+        else:
+            self.drains = []  # the next supervisor has other numbers
+        if self.welcome.get("rendezvous"):
+            self.home = Homecoming(self, self.welcome)
 
     def accepted(self):
         return sum(listener.accepted for listener in self.listeners)
@@ -382,9 +566,13 @@ class Server:
             listener.sock.close()
 
     def empty_queues(self, until):
-        """Nobody else will take what waits; closing would reset it."""
+        """Nobody else will take what waits; closing would reset it.
+
+        What waits at a kept listener is left to the service manager.
+        """
+        lost = [l for l in self.listeners if not l.kept()]
         while time.monotonic() < until:
-            if not sum(self.accept(listener) for listener in self.listeners):
+            if not sum(self.accept(listener) for listener in lost):
                 return
 
     def drained(self):
@@ -404,6 +592,8 @@ class Server:
         times = []
         if self.channel and self.stats_every:
             times.append(self.next_stats)
+        if self.home:
+            times.append(self.home.due)
         if self.deadline is not None:
             times.append(self.deadline)
         elif self.order_by is not None:
@@ -417,6 +607,8 @@ class Server:
                     key.data(events)
             if time.monotonic() >= self.next_stats:
                 self.send_stats(final=False)
+            if self.home and time.monotonic() >= self.home.due:
+                self.home.act()
             if self.drains is None and self.order_by is not None and time.monotonic() >= self.order_by:
                 self.drain([], 30, final=False)
 
@@ -434,19 +626,19 @@ def main(arguments):
     value = os.environ.pop("SUPERVISOR_FD", None)
     if value is None:
         server = Server(alone(arguments))
-        server.resume()
+        server.become_ready()
         server.run()
         return 0
-    channel = Channel(int(value))
+    channel = Channel.inherited(int(value))
     try:
         welcome, listeners = join(channel)
     except (Failure, ValueError, KeyError, TypeError, OSError) as error:
         channel.send("failed", reason=str(error)[:1000])
         print(error, file=sys.stderr, flush=True)
         return 1
-    server = Server(listeners, channel, welcome.get("stats_ms", 0))
-    server.resume()
-    channel.send("ready")
+    server = Server(listeners)
+    server.follow(channel, welcome)
+    server.become_ready()
     server.run()
     return 0
 

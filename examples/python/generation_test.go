@@ -35,8 +35,13 @@ type generation struct {
 // start runs a Python program as generation and hands it the listeners.
 func start(t *testing.T, program string, listeners ...fdpass.Listener) (*generation, fdpass.Hello) {
 	t.Helper()
+	return startWith(t, program, fdpass.Welcome{StatsMS: 20, ReadyMS: 5000}, listeners...)
+}
+
+func startWith(t *testing.T, program string, w fdpass.Welcome, listeners ...fdpass.Listener) (*generation, fdpass.Hello) {
+	t.Helper()
 	g := launch(t, program)
-	w := fdpass.Welcome{Service: "echo", Generation: 1, StatsMS: 20, ReadyMS: 5000}
+	w.Service, w.Generation = "echo", 1
 	hello, err := fdpass.Offer(g.conn, w, -1, listeners)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, g.err.String())
