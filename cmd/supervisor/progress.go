@@ -66,12 +66,16 @@ func (p *progress) line(raw []byte, l control.Line) {
 		fmt.Fprintf(p.out, "%s\n", raw)
 		return
 	}
-	if l.Step == nil {
+	if l.Step == nil && l.Note == "" {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
+	if l.Step == nil {
+		fmt.Fprintln(p.out, l.Note)
+		return
+	}
 	fmt.Fprintln(p.out, stepInWords(*l.Step))
 	p.last, p.since = l.Step, time.Now()
 }

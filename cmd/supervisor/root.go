@@ -38,6 +38,8 @@ func commands(e environment) []*cobra.Command {
 		newRunCommand(e),
 		newUpgradeCommand(e),
 		newRollbackCommand(e),
+		newReexecCommand(e),
+		newCheckStateCommand(e),
 		newStatusCommand(e),
 		newQueueCommand(e),
 		newStopCommand(e),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -9,7 +10,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newRunCommand(e environment) *cobra.Command {
+func newRunCommand(e environment) *cobra.Command { return runCommand(e, serve) }
+
+// runCommand is the command run, which does what it is told with its
+// configuration.
+func runCommand(e environment, do func(context.Context, config.Config, environment) error) *cobra.Command {
 	flags := config.Default()
 	flags.Activated = e.getenv("LISTEN_FDS") != "" || e.getenv(stateEnv) != ""
 	var file string
@@ -32,7 +37,7 @@ unless it comes within half a second of the first.`,
 			if err != nil {
 				return badConfig(err)
 			}
-			return serve(cmd.Context(), cfg, e)
+			return do(cmd.Context(), cfg, e)
 		},
 	}
 	flags.AddFlags(cmd.Flags())

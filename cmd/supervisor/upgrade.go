@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/control"
@@ -17,7 +18,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// reconnectTime is how long a caller waits for the next supervisor.
+const reconnectTime = 30 * time.Second
+
 const verdictHelp = `
+If the supervisor is killed meanwhile, the next one is asked for the verdict.
+
 The exit status is the verdict:
    0  committed
    1  cannot tell: the supervisor cannot be reached or was lost
@@ -30,8 +36,9 @@ The exit status is the verdict:
 // attemptFlags are the flags of an upgrade and of a rollback.
 type attemptFlags struct {
 	target
-	request upgrade.Request
-	json    bool
+	request   upgrade.Request
+	reconnect config.Duration
+	json      bool
 }
 
 func (f *attemptFlags) add(cmd *cobra.Command) {
@@ -40,6 +47,8 @@ func (f *attemptFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.json, "json", false, "print one JSON object per step, and the report last")
 	flags.Var((*config.Duration)(&f.request.Timeout), "timeout", "give up, and undo what was done, if there is no verdict after this `TIME`")
 	flags.Lookup("timeout").DefValue = "" // none
+	f.reconnect = config.Duration(reconnectTime)
+	flags.Var(&f.reconnect, "reconnect", "wait for this `TIME` for the next supervisor if this one is killed")
 	flags.BoolVar(&f.request.Force, "force", false, "go on although admission objects to the moment, or the active generation does not pause")
 	flags.BoolVar(&f.request.WaitDrain, "wait-drain", false, "wait until the old generation, or the candidate that failed, has ended")
 	flags.StringVar(&f.request.Reason, "note", "", "`TEXT` to be repeated in the report: a change number, a name")
@@ -141,6 +150,7 @@ func (f *attemptFlags) attempt(cmd *cobra.Command, kind upgrade.Kind, name strin
 	if err != nil {
 		return err
 	}
+	client.Reconnect = time.Duration(f.reconnect)
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	show := newProgress(f.e.out, f.json)

@@ -13,6 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// restTimeout is how long it may take to bring the server to rest. One who cannot
+// be answered or carried within it, such as somebody who waits for a stop, prevents
+// the replacement.
+const restTimeout = 5 * time.Second
+
 // Carry brings the server to rest, so that another binary can take the place of
 // this one: it stops accepting, finishes short requests, and gives what is left,
 // the streams that wait and those who have asked for the replacement. No line is
@@ -24,6 +29,8 @@ import (
 // an error, which is that of ctx or that a descriptor could not be duplicated,
 // the server goes on as before.
 func (s *Server) Carry(ctx context.Context) ([]Carried, error) {
+	ctx, cancel := context.WithTimeout(ctx, restTimeout)
+	defer cancel()
 	carried, err := s.carry(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot bring the control socket to rest: %w", err), s.Uncarry(carried))
