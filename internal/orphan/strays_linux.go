@@ -39,7 +39,7 @@ func (r *reader) has(pid int) bool {
 
 // Strays lists the processes that have the marker, whoever their parent is; what
 // is below them may have lost it. It reads one file of each process on the
-// machine, and takes some 10 µs for each.
+// machine: 17 ms for a thousand processes (BenchmarkLookAtAThousand).
 func Strays(marker string) ([]Process, error) {
 	numbers, err := marked(newReader(marker))
 	if err != nil {
