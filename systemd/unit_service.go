@@ -43,7 +43,8 @@ func (u Unit) origin(b *strings.Builder) {
 func (u Unit) about(b *strings.Builder) {
 	fmt.Fprintf(b, `[Unit]
 Description=%s, run by supervisor
-%s# A supervisor that cannot start at all is given up after this many attempts.
+%s# After so many attempts a supervisor is given up, and generations that it left
+# drain: no exit status is worth less than that.
 StartLimitIntervalSec=30
 StartLimitBurst=50
 `, u.instance(), u.after())
@@ -107,8 +108,6 @@ func (u Unit) ends(b *strings.Builder) {
 KillMode=process
 Restart=on-failure
 RestartSec=100ms
-# 2: the command line or the configuration cannot be used.
-RestartPreventExitStatus=2
 OOMPolicy=continue
 `)
 }
