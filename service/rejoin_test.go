@@ -126,7 +126,12 @@ func TestDrainGoesOnWithTheNextSupervisor(t *testing.T) {
 	}
 	c.nextID = 40
 	c.beginDrain(20*time.Second, false)
-	receiveStats(c, func() bool { return c.stats["http"].Active == 1 })
+	eventually(t, "the order has come", func() bool {
+		d := &c.service.drain
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.asked[len(d.asked)-1].id == c.nextID
+	})
 	close(release)
 	if m := c.drained(); m.Accepted != 1 || m.Cut != 0 {
 		t.Errorf("got %+v", m)
