@@ -62,8 +62,8 @@ func delegated(p place) (place, error) {
 
 // isDelegated tells by the marks that systemd puts there (trusted.delegate, which
 // only root sees, and user.delegate since 251), or by the owner: systemd gives
-// the cgroup of a unit with User= away with Delegate= only. Below the service
-// manager of a user all belongs to that user, so there the marks alone count.
+// the cgroup of a unit with User= away with Delegate= only. Below a user's own
+// service manager all belongs to that user, so there the marks alone count.
 // https://systemd.io/CGROUP_DELEGATION
 func isDelegated(p place) bool {
 	for _, name := range []string{"trusted.delegate", "user.delegate"} {

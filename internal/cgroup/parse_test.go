@@ -10,7 +10,7 @@ import (
 func TestMounts(t *testing.T) {
 	t.Parallel()
 	const info = `23 1 0:21 / /proc rw - proc proc rw
-41 31 0:38 / /sys/fs/cgroup/unified rw,nosuid shared:9 master:1 - cgroup2 cgroup2 rw,nsdelegate
+41 31 0:38 / /sys/fs/cgroup/unified rw,nosuid shared:9 propagate_from:2 - cgroup2 cgroup2 rw,nsdelegate
 42 31 0:38 /docker/a\040b /mnt/with\040space\134 ro - cgroup2 none rw
 40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
 short line - cgroup2
