@@ -62,7 +62,10 @@ func StoreName(listener string) string { return storePrefix + listener }
 // reports whether the name is one.
 func ListenerOf(stored string) (string, bool) {
 	listener, ok := strings.CutPrefix(stored, storePrefix)
-	return listener, ok && listener != ""
+	if !ok || listener == "" {
+		return "", false
+	}
+	return listener, true
 }
 
 // isStored reports whether a name is one that descriptors from the store have.

@@ -64,6 +64,7 @@ var rooms = []room{
 	{path: "internal/cgroup", others: []string{sys}},
 	{path: "internal/listen", others: []string{sys}},
 	{path: "systemd", others: []string{sys, gosystemd}}, // alone knows go-systemd
+	{path: "systemd/notifytest", others: []string{sys}},
 	{path: "internal/orphan", others: []string{sys}},
 	{path: "internal/load", others: []string{sys, histogram}},
 	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
