@@ -117,7 +117,7 @@ func (u Unit) timeouts(b *strings.Builder) {
 # Not less than ready-timeout, and, because it bounds a reload too, than all
 # that an upgrade may take to its verdict.
 TimeoutStartSec=%d
-# drain-timeout, twice stop-grace, and a margin.
+# drain-timeout, three times stop-grace, and a margin.
 TimeoutStopSec=%d
 WatchdogSec=30
 `, seconds(max(u.Ready, u.Upgrade)), seconds(u.Stop))

@@ -225,10 +225,10 @@ func longestUpgrade(c config.Config) time.Duration {
 	return sum(c.ReadyTimeout, c.Overlap, c.GateTimeout, c.PauseTimeout, c.Bake, c.PauseTimeout)
 }
 
-// longestStop is how long generations may take to end: the drain, then SIGTERM,
-// then SIGKILL.
+// longestStop is how long generations may take to end: the drain, its end,
+// SIGTERM and SIGKILL, each with its time.
 func longestStop(c config.Config) time.Duration {
-	return sum(c.DrainTimeout, c.StopGrace, c.StopGrace)
+	return sum(c.DrainTimeout, c.StopGrace, c.StopGrace, c.StopGrace)
 }
 
 // sum stops at what a unit can say for certain, a hundred years.

@@ -126,7 +126,7 @@ func TestLowPortsNeedACapability(t *testing.T) {
 func TestTimesOfAUnitDoNotOverflow(t *testing.T) {
 	t.Parallel()
 	c := config.Default()
-	if got := longestStop(c); got != 40*time.Second {
+	if got := longestStop(c); got != 45*time.Second {
 		t.Errorf("stop takes %v", got)
 	}
 	if got := longestUpgrade(c); got != 49*time.Second {
