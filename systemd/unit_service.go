@@ -90,6 +90,9 @@ func (u Unit) commands(b *strings.Builder, command, start string) {
 	if names := u.socketNames(); len(names) > 0 && !u.Template {
 		fmt.Fprintf(b, "Sockets=%s\n", strings.Join(names, " "))
 	}
+	if len(u.Sockets) > 0 {
+		b.WriteString("# Or systemd would make the sockets blocking at every start, for all who hold\n# them: also for generations that a dead supervisor left.\nNonBlocking=yes\n")
+	}
 	fmt.Fprintf(b, "ExecStart=%s\n", start)
 	if !u.NotifyReload {
 		fmt.Fprintf(b, "# A reload is an upgrade: it waits for the verdict, and fails unless committed.\nExecReload=%s upgrade\n", command)

@@ -51,6 +51,8 @@ func TestLinesDependOnWhatIsAskedFor(t *testing.T) {
 	}{
 		{func(*Unit) {}, "Sockets=web.socket\n", "FileDescriptorStoreMax"},
 		{func(u *Unit) { u.Sockets = nil }, "FileDescriptorStoreMax=64\n", "Sockets="},
+		{func(*Unit) {}, "NonBlocking=yes\n", "FileDescriptorStoreMax"},
+		{func(u *Unit) { u.Sockets = nil }, "Type=notify\n", "NonBlocking"},
 		{func(u *Unit) { u.Sockets = nil }, "CapabilityBoundingSet=\n", "CAP_NET_BIND_SERVICE"},
 		{func(u *Unit) { u.Sockets, u.LowPort = nil, true }, "AmbientCapabilities=CAP_NET_BIND_SERVICE\n", "Also="},
 		{func(*Unit) {}, "Delegate=yes\n", "DelegateSubgroup"},
