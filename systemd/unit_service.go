@@ -43,8 +43,7 @@ func (u Unit) origin(b *strings.Builder) {
 func (u Unit) about(b *strings.Builder) {
 	fmt.Fprintf(b, `[Unit]
 Description=%s, run by supervisor
-%s# After so many attempts a supervisor is given up, and generations that it left
-# drain: no exit status is worth less than that.
+%s# After so many attempts systemd gives up, and generations that still serve drain.
 StartLimitIntervalSec=30
 StartLimitBurst=50
 `, u.instance(), u.after())
