@@ -85,7 +85,7 @@ func (s *Supervisor) restAll() (channels map[int]int, goOn func()) {
 // state is what another supervisor would have to know now.
 func (s *Supervisor) state() State {
 	st := State{
-		Service: s.cfg.Service, Started: s.started, Machine: s.machine.State(),
+		Service: s.cfg.Service, Started: s.started, Program: s.cfg.Program, Machine: s.machine.State(),
 		LastRequest: s.lastRequest, Restarts: s.restarts, Reports: slices.Clone(s.reports),
 	}
 	for id, p := range s.timers {

@@ -9,6 +9,8 @@ import "time"
 type State struct {
 	Service string    `json:"service"`
 	Started time.Time `json:"started"`
+	// Program is what the supervisor was configured to run.
+	Program Program `json:"program"`
 	// Machine is the decider's.
 	Machine MachineState `json:"machine"`
 	// Timers are those that the machine waits for.

@@ -47,7 +47,7 @@ func held(t *testing.T, spec string) (*listeners, int, *strings.Builder) {
 		t.Fatal(err)
 	}
 	log := new(strings.Builder)
-	h, err := holdListeners([]*listen.Socket{socket}, slog.New(slog.NewTextHandler(log, nil)))
+	h, err := holdListeners([]source{{socket: socket}}, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

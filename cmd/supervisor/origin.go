@@ -109,6 +109,10 @@ func (o *origin) alive() []int {
 	return all
 }
 
+func sameProgram(a, b upgrade.Program) bool {
+	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env)
+}
+
 // cookies are the sockets that the service's listeners are known to be.
 func (o *origin) cookies() map[string]fdpass.Cookie {
 	known := map[string]fdpass.Cookie{}
@@ -120,14 +124,21 @@ func (o *origin) cookies() map[string]fdpass.Cookie {
 	return known
 }
 
-// gather waits for the generations of a killed supervisor.
-func (o *origin) gather(ctx context.Context, r *upgrade.Rendezvous, log *slog.Logger) {
+// gather waits for the generations of a killed supervisor. If there are none any
+// more, and now is another program than that one ran, there is nothing to go on
+// from.
+func (o *origin) gather(ctx context.Context, r *upgrade.Rendezvous, now upgrade.Program, log *slog.Logger) {
 	if !o.killed {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherTimeout)
 	defer cancel()
 	o.gathered = r.Gather(ctx, o.state.Supervisor.Generations)
+	was := o.state.Supervisor.Program
+	if len(o.gathered.Survivors) == 0 && !sameProgram(was, now) {
+		log.Warn("no generation lives, and another program is to be run than before; begins anew", "was", was.Command)
+		o.state, o.killed = nil, false
+	}
 	for _, s := range o.gathered.Survivors {
 		log.Info("adopts a generation", "generation", s.Generation, "mute", s.Mute, "draining", s.Draining)
 	}

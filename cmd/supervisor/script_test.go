@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 			"crash":  crash,
 			"murder": murder,
 			"expand": expand,
-			"orphan": orphan,
+			"bereave": bereave,
 		},
 	})
 }
@@ -217,9 +217,9 @@ func murder(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// orphan NAME kills the supervisor of a service; the generations that it leaves
+// bereave NAME kills the supervisor of a service; the generations that it leaves
 // behind end with the script.
-func orphan(ts *testscript.TestScript, _ bool, args []string) {
+func bereave(ts *testscript.TestScript, _ bool, args []string) {
 	status := statusOf(ts, args[0])
 	for _, g := range status.Generations {
 		handle, err := os.FindProcess(g.PID) // by pidfd: it is that process or none

@@ -94,7 +94,7 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	if err != nil {
 		return err
 	}
-	h.origin.gather(ctx, h.rendezvous, h.log)
+	h.origin.gather(ctx, h.rendezvous, h.cfg.UpgradeProgram(), h.log)
 	if err := h.openListeners(ctx); err != nil {
 		return err
 	}

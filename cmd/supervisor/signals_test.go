@@ -24,6 +24,10 @@ type signalled struct {
 	takes    time.Duration // of each upgrade
 }
 
+func (*signalled) Await(context.Context, uint64, func(upgrade.Step)) (upgrade.Report, error) {
+	return upgrade.Report{}, upgrade.ErrUnknownRequest
+}
+
 func (s *signalled) Upgrade(ctx context.Context, _ upgrade.Request, _ func(upgrade.Step)) (upgrade.Report, error) {
 	s.upgrades.Add(1)
 	select {
@@ -53,7 +57,7 @@ func (s *signalled) heed(t *testing.T, sent func(send func(syscall.Signal))) str
 	signals, ended := make(chan os.Signal), make(chan struct{})
 	var heeding sync.WaitGroup
 	heeding.Go(func() {
-		heedSignals(signals, s, slog.New(slog.NewTextHandler(&log, nil)), ended)
+		heedSignals(signals, s, func(bool) {}, slog.New(slog.NewTextHandler(&log, nil)), ended)
 	})
 	sent(func(sig syscall.Signal) { signals <- sig; synctest.Wait() })
 	close(ended)

@@ -57,7 +57,7 @@ func roots(getenv func(string) string, system string) []string {
 
 // Orphans says what is to be done about the generations of a supervisor that
 // was killed.
-const Orphans = "its supervisor was killed, and generations of it may still serve: end them with kill -TERM first; ss -ltnp, or -lxp for Unix sockets, shows their pids"
+const Orphans = "its supervisor was killed, and generations of it may still serve: start it again as before, and it takes them over; or end them with kill -TERM: ss -ltnp, or -lxp for Unix sockets, shows their pids"
 
 // Find returns the control socket of the service called name or, with no name,
 // of the only one there is. ask tells the name of the service behind a socket;
@@ -76,8 +76,10 @@ func find(name string, getenv func(string) string, system string, ask func(socke
 		return socket, err
 	}
 	for _, root := range roots(getenv, system) {
-		if left := filepath.Join(root, name, ControlSocket); errors.Is(Alive(left), ErrNotRunning) && exists(left) {
-			return "", fmt.Errorf("service %s is not running, but left %s: %s", name, left, Orphans)
+		dir := filepath.Join(root, name)
+		left := filepath.Join(dir, ControlSocket)
+		if errors.Is(Alive(left), ErrNotRunning) && (exists(left) || exists(filepath.Join(dir, StateFile))) {
+			return "", fmt.Errorf("service %s is not running, but left %s: %s", name, dir, Orphans)
 		}
 	}
 	return socket, err

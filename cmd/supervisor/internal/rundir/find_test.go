@@ -93,7 +93,7 @@ func TestServiceThatWasKilledIsToldOf(t *testing.T) {
 	}
 	leaveSocket(t, filepath.Join(root, "dead", ControlSocket))
 	for name, want := range map[string]string{
-		"dead": "service dead is not running, but left " + root + "/dead/control.sock: its supervisor was killed",
+		"dead": "service dead is not running, but left " + root + "/dead: its supervisor was killed",
 		"none": "service none is not running as far as can be seen",
 		"":     "no running service found in /xdg/supervisor or " + root + "; give its control socket with --socket",
 	} {
