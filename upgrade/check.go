@@ -52,7 +52,7 @@ func (s *MachineState) checkNumbers() error {
 		return fmt.Errorf("%d generations cannot have been started", s.Generations)
 	case s.Serial > maxSerial:
 		return fmt.Errorf("%d timers cannot have been set", s.Serial)
-	case s.Failures < 0:
+	case s.Failures < 0 || int64(s.Failures) > maxGenerations:
 		return fmt.Errorf("%d failures in a row", s.Failures)
 	}
 	slot := map[int]Role{}
@@ -175,7 +175,10 @@ func (r *RequestState) check(generations int) error {
 // checkPhase: the slots are filled as the phase of the upgrade has them.
 func (s *MachineState) checkPhase() error {
 	first := s.Release == nil && (s.Phase == PhaseStart || s.Phase == PhaseReady)
+	resting := []Phase{PhaseIdle, PhaseAdmission, PhaseStart, PhaseReady, PhaseOverlap, PhaseGate, PhaseCutOver, PhaseBake, PhaseRollback}
 	switch {
+	case !slices.Contains(resting, s.Phase):
+		return fmt.Errorf("there is no phase %q to be in", s.Phase)
 	case s.BakeStep < int(bakeWatch) || s.BakeStep > int(bakeProbe):
 		return fmt.Errorf("a bake has no step %d", s.BakeStep)
 	case s.Phase == PhaseIdle && (s.Request != nil || s.Deadline != 0):
@@ -186,6 +189,8 @@ func (s *MachineState) checkPhase() error {
 		return fmt.Errorf("phase %s has no deadline", s.Phase)
 	case s.Request != nil && (s.Request.To == 0) != (s.Phase == PhaseAdmission):
 		return fmt.Errorf("request %d is in phase %s, to generation %d", s.Request.Request, s.Phase, s.Request.To)
+	case s.Phase == PhaseRollback && s.Request.Reason == "":
+		return fmt.Errorf("request %d is being undone without a reason", s.Request.Request)
 	case s.Request != nil && s.Request.Undo != 0 && s.Phase != PhaseRollback:
 		return fmt.Errorf("request %d is being undone in phase %s", s.Request.Request, s.Phase)
 	}
@@ -218,8 +223,6 @@ func (s *MachineState) checkFilled() error {
 		default:
 			fits = active
 		}
-	default:
-		return fmt.Errorf("there is no phase %q", s.Phase)
 	}
 	if !fits {
 		return fmt.Errorf("phase %s, with an active generation: %t, a candidate: %t, a paused one: %t, a restart: %t", s.Phase, active, candidate, paused, restarting)
@@ -234,7 +237,7 @@ func (s *MachineState) checkService() error {
 	switch {
 	case s.Restarting != nil && s.Restarting.Timer == 0:
 		return errors.New("a restart has no timer")
-	case s.Stopping && (serving || s.Candidate != nil || s.Phase != PhaseIdle):
+	case s.Stopping && (serving || s.Candidate != nil || s.Phase != PhaseIdle || s.Stable != 0):
 		return errors.New("the service is being stopped and goes on")
 	case s.Failure != "" && !s.Stopping:
 		return fmt.Errorf("has failed (%s) and is not being stopped", s.Failure)

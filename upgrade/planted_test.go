@@ -11,12 +11,46 @@ import (
 	"testing"
 )
 
-// TestPlantedBugs plants one bug at a time in machine.go and expects the
-// exploration to find it. It shows that those tests can fail. Run it with
+// TestPlantedBugs plants one bug at a time in the machine's files and expects
+// the exploration to find it. It shows that those tests can fail. Run it with
 //
 //	go test -tags planted -run TestPlantedBugs -v ./upgrade
 func TestPlantedBugs(t *testing.T) {
-	bugs := []struct{ name, was, is string }{
+	for file, bugs := range map[string][]bug{"machine.go": bugsOfTheMachine(), "recovery.go": bugsOfTheRecovery(), "restore.go": bugsOfTheRestoring()} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range bugs {
+			t.Run(b.name, func(t *testing.T) { plant(t, file, string(source), b) })
+		}
+	}
+}
+
+// bug replaces a text that is in its file exactly once.
+type bug struct{ name, was, is string }
+
+func plant(t *testing.T, file, source string, b bug) {
+	t.Helper()
+	if strings.Count(source, b.was) != 1 {
+		t.Fatalf("%s does not hold exactly once:\n%s", file, b.was)
+	}
+	out, err := exploreWith(t, file, strings.Replace(source, b.was, b.is, 1))
+	if err == nil {
+		t.Fatalf("not found")
+	}
+	if strings.Contains(out, "build failed") {
+		t.Fatalf("the bug does not compile:\n%s", out)
+	}
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, " after") || strings.Contains(line, "panic:") {
+			t.Logf("found: %.300s", strings.TrimSpace(line))
+		}
+	}
+}
+
+func bugsOfTheMachine() []bug {
+	return []bug{
 		{"a failed candidate takes the active generation with it",
 			"	failed := m.candidate\n	m.candidate = nil\n	m.discard(failed)\n",
 			"	failed := m.candidate\n	m.candidate = nil\n	m.discard(failed)\n	if failed != nil && m.active != nil {\n		m.do(Terminate{m.active.number})\n	}\n"},
@@ -72,37 +106,75 @@ func TestPlantedBugs(t *testing.T) {
 			"		m.cancelRestart()\n		m.stopTimer(&m.stable)",
 			"		m.stopTimer(&m.stable)"},
 	}
-	source, err := os.ReadFile("machine.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, bug := range bugs {
-		t.Run(bug.name, func(t *testing.T) {
-			if strings.Count(string(source), bug.was) != 1 {
-				t.Fatalf("machine.go does not hold exactly once:\n%s", bug.was)
-			}
-			out, err := exploreWith(t, strings.Replace(string(source), bug.was, bug.is, 1))
-			if err == nil {
-				t.Fatalf("not found")
-			}
-			if strings.Contains(out, "build failed") {
-				t.Fatalf("the bug does not compile:\n%s", out)
-			}
-			for line := range strings.Lines(out) {
-				if strings.Contains(line, " after") || strings.Contains(line, "panic:") {
-					t.Logf("found: %s", strings.TrimSpace(line))
-				}
-			}
-		})
+}
+
+func bugsOfTheRecovery() []bug {
+	return []bug{
+		{"the timers of a dead supervisor are waited for",
+			"	m.forgetTimers()\n",
+			""},
+		{"who was killed is not killed again",
+			"	for _, g := range m.killed {\n		m.do(Kill{g.number})\n	}\n",
+			""},
+		{"a drain after a crash has no deadline",
+			"	g.timer = m.setTimer(limit)\n",
+			"	_ = limit\n"},
+		{"a draining generation is not told that nobody else accepts any more",
+			"limit, m.stopping}",
+			"limit, false}"},
+		{"the next supervisor keeps its listeners when it goes on stopping",
+			"		m.do(CloseListeners{}) // as the new supervisor has got them anew\n",
+			""},
+		{"an admission in flight is never answered",
+			"		m.end(Refused, i.why)\n",
+			"		return\n"},
+		{"a candidate is left beside the active generation",
+			"	case i.goesOn(i.old):\n		m.abort(i.why)\n",
+			"	case i.goesOn(i.old):\n		m.end(Aborted, i.why)\n"},
+		{"a candidate that accepts is ended although nobody else does",
+			"	case i.goesOn(i.young) && i.young.ready:\n		m.promoteNow(i.why)\n",
+			""},
+		{"the new generation is committed while the old one could go on",
+			"	case i.goesOn(i.old) && (i.paused || m.phase == PhaseCutOver):",
+			"	case i.goesOn(i.old) && m.phase == PhaseCutOver:"},
+		{"a generation that drains goes on as the active one",
+			"		going[g] = !survivors[i].Draining\n",
+			"		going[g] = true\n"},
+		{"the release is started again only after a back-off",
+			"ended while there was no supervisor\"}\n		m.launchRestart()\n",
+			"ended while there was no supervisor\", timer: m.setTimer(m.policy.BackoffMin)}\n"},
+		{"a rollback is forgotten when its supervisor is killed",
+			"		m.rollBackAgain(i)\n",
+			"		m.phase = PhaseIdle\n"},
+		{"the restart of a generation is left to itself",
+			"		m.discard(r.generation)\n		m.restarting =",
+			"		m.restarting ="},
+		{"a draining generation that rejoins late is taken for the active one",
+			"	case role == RoleActive && e.Draining:",
+			"	case role == RoleActive && e.Draining && m.paused != nil:"},
 	}
 }
 
-// exploreWith runs the exploration with another machine.go in place.
-func exploreWith(t *testing.T, machine string) (string, error) {
+func bugsOfTheRestoring() []bug {
+	return []bug{
+		{"who waits for a drain is lost with the supervisor",
+			"cut: s.Cut, waiter: s.Waiter.restore(),",
+			"cut: s.Cut,"},
+		{"a number is given twice",
+			"	m.generations, m.serial,",
+			"	m.generations, m.serial = s.Generations-1, s.Serial\n	_, _,"},
+		{"the release before is forgotten",
+			"	m.release, m.previous = s.Release.copy(), s.Previous.copy()",
+			"	m.release = s.Release.copy()"},
+	}
+}
+
+// exploreWith runs the exploration with another text in place of a file.
+func exploreWith(t *testing.T, file, text string) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	mutant, overlay := filepath.Join(dir, "machine.go"), filepath.Join(dir, "overlay.json")
-	here, err := filepath.Abs("machine.go")
+	mutant, overlay := filepath.Join(dir, file), filepath.Join(dir, "overlay.json")
+	here, err := filepath.Abs(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +182,7 @@ func exploreWith(t *testing.T, machine string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, text := range map[string]string{mutant: machine, overlay: string(replace)} {
+	for file, text := range map[string]string{mutant: text, overlay: string(replace)} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -88,6 +88,9 @@ func play(t *testing.T, script string) (string, []edge) {
 		out.WriteString(line)
 		from := m.phase
 		event := parseEvent(t, m, words)
+		if _, ok := event.(Recovered); ok {
+			m = restored(t, m)
+		}
 		timers := timerNames(m)
 		actions := m.Step(event)
 		for k, v := range timerNames(m) {
@@ -115,6 +118,16 @@ func cause(words string) string {
 		return name + " " + how
 	}
 	return name
+}
+
+// restored is m as the next supervisor has it.
+func restored(t *testing.T, m *Machine) *Machine {
+	t.Helper()
+	next, err := RestoreMachine(m.policy, m.State())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
 }
 
 // timerNames says who waits for which timer.
@@ -157,8 +170,48 @@ func parseEvent(t *testing.T, m *Machine, text string) Event {
 		t.Fatalf("nobody waits for %q", text)
 	case "probe", "gate":
 		return parseLook(name, args)
+	case "killed":
+		return parseSurvivors(t, m, strings.TrimPrefix(text, name))
+	case "rejoined":
+		return Rejoined{parseSurvivor(t, m, args)}
 	}
 	return parseFact(t, m, name, number(t, args[0]), strings.Join(args[1:], " "))
+}
+
+// parseSurvivors reads "1, 2 mute, 3 drains": the supervisor was killed, and
+// these live.
+func parseSurvivors(t *testing.T, m *Machine, text string) Event {
+	t.Helper()
+	var e Recovered
+	for one := range strings.SplitSeq(text, ",") {
+		if words := strings.Fields(one); len(words) > 0 {
+			e.Survivors = append(e.Survivors, parseSurvivor(t, m, words))
+		}
+	}
+	return e
+}
+
+// parseSurvivor reads "1", "1 mute", "1 ready" and "1 drains". What a generation
+// was for the machine, it still is unless it says something else.
+func parseSurvivor(t *testing.T, m *Machine, words []string) Survivor {
+	t.Helper()
+	s := Survivor{Generation: number(t, words[0])}
+	switch how := strings.Join(words[1:], " "); how {
+	case "mute":
+		s.Mute = true
+		return s
+	case "ready":
+		s.Ready, s.CanPause = true, true
+	case "drains":
+		s.Draining = true
+	case "":
+	default:
+		t.Fatalf("unknown survivor %q", words)
+	}
+	if g := m.find(s.Generation); g != nil {
+		s.Ready, s.CanPause = s.Ready || g.ready, s.CanPause || g.canPause
+	}
+	return s
 }
 
 func parseRequest(k Kind, args []string) Event {
