@@ -69,6 +69,9 @@ type Hold interface {
 	// Group is the descriptor of the control group in which the generation is
 	// to be started, borrowed until End; -1 if there is none.
 	Group() int
+	// Join moves a process into the control group that could not be started
+	// there.
+	Join(pid int) error
 	// Path is the path of the control group; "" if there is none.
 	Path() string
 	// Env are further entries for its environment.
@@ -201,6 +204,7 @@ func (noKeeper) Hold(int, string) (Hold, error) { return noHold{}, nil }
 type noHold struct{}
 
 func (noHold) Group() int                { return -1 }
+func (noHold) Join(int) error            { return nil }
 func (noHold) Path() string              { return "" }
 func (noHold) Env() []string             { return nil }
 func (noHold) Memory(int) (uint64, bool) { return 0, false }

@@ -88,22 +88,24 @@ type groups struct {
 }
 
 // Hold makes the group, or finds it.
-func (g groups) Hold(generation int, _ string) (upgrade.Hold, error) {
+func (g groups) Hold(generation int, token string) (upgrade.Hold, error) {
 	group, err := g.tree.Group(generation)
 	if err != nil {
 		return nil, err
 	}
-	return groupHold{group, g.log.With("generation", generation)}, nil
+	return groupHold{group, orphan.Marker(generation, token), g.log.With("generation", generation)}, nil
 }
 
 type groupHold struct {
-	group *cgroup.Group
-	log   *slog.Logger
+	group  *cgroup.Group
+	marker string // for the command sweep, which may be run where groups cannot be seen
+	log    *slog.Logger
 }
 
-func (h groupHold) Group() int    { return h.group.FD() }
-func (h groupHold) Path() string  { return h.group.Path() }
-func (h groupHold) Env() []string { return nil }
+func (h groupHold) Group() int         { return h.group.FD() }
+func (h groupHold) Join(pid int) error { return h.group.Join(pid) }
+func (h groupHold) Path() string       { return h.group.Path() }
+func (h groupHold) Env() []string      { return []string{h.marker} }
 
 func (h groupHold) Memory(int) (uint64, bool) {
 	bytes, err := h.group.Memory()
@@ -138,10 +140,11 @@ type markerHold struct {
 	log    *slog.Logger
 }
 
-func (h *markerHold) Group() int    { return -1 }
-func (h *markerHold) Path() string  { return "" }
-func (h *markerHold) Env() []string { return []string{h.marker} }
-func (h *markerHold) Kill()         {}
+func (h *markerHold) Group() int     { return -1 }
+func (h *markerHold) Join(int) error { return nil }
+func (h *markerHold) Path() string   { return "" }
+func (h *markerHold) Env() []string  { return []string{h.marker} }
+func (h *markerHold) Kill()          {}
 
 // Memory adds up what the process and its descendants use.
 func (h *markerHold) Memory(pid int) (uint64, bool) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
+	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"github.com/spf13/cobra"
 )
 
@@ -34,6 +36,10 @@ unless it comes within half a second of the first.`,
 				return err
 			}
 			cfg, err := config.Load(file, flags, cmd.Flags(), program)
+			if err != nil && goesOn(cfg, e) {
+				flags.Resumes = true
+				cfg, err = config.Load(file, flags, cmd.Flags(), program)
+			}
 			if err != nil {
 				return badConfig(err)
 			}
@@ -44,6 +50,19 @@ unless it comes within half a second of the first.`,
 	cmd.Flags().StringVar(&file, "config", "", "`FILE` (TOML) that says the same as the flags; flags win")
 	cmd.Flags().SortFlags = false
 	return cmd
+}
+
+// goesOn reports whether there is a supervisor to go on from.
+func goesOn(cfg config.Config, e environment) bool {
+	if e.getenv(stateEnv) != "" {
+		return true
+	}
+	place, err := rundir.Choose(cfg.RunDir, cfg.ServiceName(), e.getenv, os.Geteuid())
+	if err != nil {
+		return false
+	}
+	_, err = os.Lstat(filepath.Join(place.Path, rundir.StateFile))
+	return err == nil
 }
 
 // programOnly takes words behind "--" only, so that a forgotten dash is not

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,19 @@ type Group struct {
 // in the group from its first instruction on (clone3(2), CLONE_INTO_CGROUP, Linux
 // 5.7). It is lent until Remove or Close.
 func (g *Group) FD() int { return g.fd }
+
+// Join moves a process into the group, where it could not be started in it.
+func (g *Group) Join(pid int) error {
+	f, err := g.open("cgroup.procs", unix.O_WRONLY)
+	if err == nil {
+		_, err = f.WriteString(strconv.Itoa(pid))
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("cannot move process %d into %s: %w", pid, g.path, err)
+	}
+	return nil
+}
 
 // Path is the folder of the group in the file system.
 func (g *Group) Path() string { return g.path }

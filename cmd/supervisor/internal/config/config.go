@@ -29,6 +29,10 @@ type Config struct {
 	// Activated tells that the service manager has passed sockets, or another
 	// supervisor: then none need be named. It is no setting.
 	Activated bool `toml:"-"`
+	// Resumes tells that there is a supervisor to go on from, whose generations
+	// may serve: that the program is not there at the moment does not matter then,
+	// until it is to be started. It is no setting.
+	Resumes bool `toml:"-"`
 
 	Name     string   `toml:"name"`
 	Listen   []string `toml:"listen"`

@@ -223,3 +223,22 @@ func FuzzFlags(f *testing.F) {
 		}
 	})
 }
+
+// TestProgramMayBeMissingWhereGenerationsServe: a supervisor that takes over what
+// another one left must not end because a release is being replaced.
+func TestProgramMayBeMissingWhereGenerationsServe(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.Program, c.Dir, c.Listen = []string{"/nonexistent/web"}, "/nonexistent", []string{"http=tcp://127.0.0.1:0"}
+	if err := c.Validate(); err == nil {
+		t.Error("it may be missing at a first start")
+	}
+	c.Resumes = true
+	if err := c.Validate(); err != nil {
+		t.Errorf("it may not be missing: %v", err)
+	}
+	c.Program = nil
+	if err := c.Validate(); err == nil {
+		t.Error("none need be given")
+	}
+}

@@ -47,7 +47,7 @@ const (
 // the error, joined, each a *SettingError.
 func Load(file string, flags Config, fs *pflag.FlagSet, program []string) (Config, error) {
 	c := Default()
-	c.Activated = flags.Activated
+	c.Activated, c.Resumes = flags.Activated, flags.Resumes
 	said := places{}
 	if file != "" {
 		doc, err := read(file)

@@ -30,7 +30,9 @@ func (c Config) Validate() error {
 			wrong = append(wrong, &SettingError{Key: key, Err: err})
 		}
 	}
-	check("dir", checkDir(c.Dir))
+	if !c.Resumes {
+		check("dir", checkDir(c.Dir))
+	}
 	if err := c.checkProgram(); err != nil {
 		check(programKey, err)
 	} else {
@@ -106,13 +108,14 @@ func (c Config) checkProgram() error {
 	if err := noNUL(c.Program); err != nil {
 		return err
 	}
-	if checkDir(c.Dir) != nil {
+	if c.Resumes || checkDir(c.Dir) != nil {
 		return nil
 	}
 	_, err := upgrade.Resolve(c.UpgradeProgram())
 	return err
 }
 
+// checkDir looks at the working directory.
 func checkDir(dir string) error {
 	if dir == "" {
 		return nil
