@@ -259,7 +259,11 @@ func (h *host) recount() error {
 	if from == nil {
 		return nil
 	}
-	return h.stats.Restore(from.Metrics)
+	if err := h.stats.Restore(from.Metrics); err != nil {
+		return err
+	}
+	h.stats.Reexecuted()
+	return nil
 }
 
 // counted takes what a generation reports; nil is its end, after which the
@@ -289,7 +293,11 @@ func (h *host) run(ctx context.Context) error {
 		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
 		Reexec: h.reexec,
 	})
-	h.log.Info("starts", "service", version.Service, "pid", version.PID, "version", version.Version, "control", h.dir.Control())
+	begins := "starts"
+	if from := h.origin.handed(); from != nil {
+		begins = "goes on in the place of version " + from.Writer
+	}
+	h.log.Info(begins, "service", version.Service, "pid", version.PID, "version", version.Version, "control", h.dir.Control())
 
 	group, ended := new(errgroup.Group), make(chan struct{})
 	var verdict error
