@@ -4,8 +4,9 @@ import (
 	"errors"
 	"net"
 	"os"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sendDatagram sends one datagram to a Unix socket, with descriptors that it
@@ -25,12 +26,24 @@ func sendDatagram(address string, data []byte, limit time.Duration, fds ...int) 
 	if err := conn.SetWriteDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
 	var rights []byte
 	if len(fds) > 0 {
-		rights = syscall.UnixRights(fds...)
+		rights = unix.UnixRights(fds...)
 	}
-	_, _, err = conn.WriteMsgUnix(data, rights, nil)
-	return err
+	// Not conn.WriteMsgUnix, which refuses a socket that is connected.
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		_, sent = unix.SendmsgN(int(fd), data, rights, nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("sendmsg", sent)
 }
 
 // isStuck reports whether a datagram was not taken because nobody reads.
