@@ -35,11 +35,7 @@ func (s *Server) attempt(w http.ResponseWriter, r *http.Request, kind upgrade.Ki
 		refuse(w, http.StatusServiceUnavailable, fmt.Errorf("cannot tell what runs now: %w", err))
 		return
 	}
-	st := newStream(w, r, Carried{Kind: KindVerdict})
-	if st == nil {
-		return
-	}
-	s.answerStream(st, func(ctx context.Context, st *stream) {
+	s.stream(w, r, Carried{Kind: KindVerdict}, func(ctx context.Context, st *stream) {
 		s.report(ctx, st, func(ctx context.Context, progress func(upgrade.Step)) (upgrade.Report, error) {
 			return try(ctx, request, progress)
 		})

@@ -100,15 +100,16 @@ func (s *Server) resume(c Carried) {
 		s.cfg.Logger.Warn("cannot go on with an answer", "kind", string(c.Kind), "request", c.Request, "error", err)
 		return
 	}
-	st := &stream{conn: conn, order: c}
-	switch c.Kind {
-	case KindReexec:
+	if c.Kind == KindReexec {
 		s.going.Go(func() { s.replaced(conn, c) })
-	case KindQueue:
-		s.going.Go(func() { s.resumeWatch(st) })
-	default:
-		s.going.Go(func() { s.answerStream(st, s.resumed) })
+		return
 	}
+	st := &stream{conn: conn, order: c}
+	ctx, answer := s.guests.enter(st), s.resumed
+	if c.Kind == KindQueue {
+		answer = s.resumeWatch
+	}
+	s.going.Go(func() { s.answerStream(ctx, st, answer) })
 }
 
 // resumed goes on with a stream that has begun already.

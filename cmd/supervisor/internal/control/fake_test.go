@@ -69,7 +69,10 @@ func (f *fake) wait(ctx context.Context) error {
 	}
 }
 
-func (f *fake) Await(ctx context.Context, n uint64, progress func(upgrade.Step)) (upgrade.Report, error) {
+func (f *fake) Await(context.Context, uint64, func(upgrade.Step)) (upgrade.Report, error) {
+	if f.err != nil {
+		return upgrade.Report{}, f.err
+	}
 	return upgrade.Report{}, upgrade.ErrUnknownRequest
 }
 
@@ -121,12 +124,7 @@ func serveConfig(t testing.TB, f *fake, change func(*ServerConfig)) (*Server, st
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := ServerConfig{
-		Supervisor: f,
-		Version:    Version{Service: "web", PID: 7, Version: "v1", Go: "go1", Platform: "linux/any", Protocol: 1},
-		Metrics:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a_metric 1\n") }),
-		Logger:     slog.New(slog.NewTextHandler(t.Output(), nil)),
-	}
+	cfg := testConfig(t, f)
 	change(&cfg)
 	s := NewServer(cfg)
 	served := make(chan error, 1)
@@ -140,6 +138,15 @@ func serveConfig(t testing.TB, f *fake, change func(*ServerConfig)) (*Server, st
 		}
 	})
 	return s, path
+}
+
+func testConfig(t testing.TB, s Supervisor) ServerConfig {
+	return ServerConfig{
+		Supervisor: s,
+		Version:    Version{Service: "web", PID: 7, Version: "v1", Go: "go1", Platform: "linux/any", Protocol: 1},
+		Metrics:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a_metric 1\n") }),
+		Logger:     slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
 }
 
 // ask sends one request over the socket and returns the answer with its body.

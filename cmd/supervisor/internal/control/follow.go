@@ -64,7 +64,6 @@ func (c *Client) Attempt(ctx context.Context, kind upgrade.Kind, r upgrade.Reque
 // read reads a stream to its end and closes it.
 func (f *follower) read(body io.ReadCloser) (upgrade.Report, error) {
 	defer body.Close()
-	f.broken = false
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, maxLine)
 	for lines.Scan() {
@@ -129,6 +128,7 @@ func (f *follower) note(text string) {
 
 // rejoin waits for the next supervisor and follows the request there.
 func (f *follower) rejoin(ctx context.Context) (upgrade.Report, error) {
+	f.broken = false
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	patience := time.AfterFunc(f.c.Reconnect, func() { giveUp(errNobody) })

@@ -20,8 +20,8 @@ var (
 	errCut     = errors.New("the server ends")
 )
 
-// guests are all connections of a server: visits, which net/http answers, and
-// streams.
+// guests are all connections of a server: visits, which net/http answers or has
+// just given away, and streams. Every one is among them at any moment.
 type guests struct {
 	mu       sync.Mutex
 	change   sync.Cond
@@ -44,7 +44,7 @@ func newGuests() *guests {
 func (g *guests) visit(c net.Conn, state http.ConnState) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if state == http.StateClosed || state == http.StateHijacked {
+	if state == http.StateClosed {
 		delete(g.visits, c)
 	} else {
 		g.visits[c] = state
@@ -52,11 +52,13 @@ func (g *guests) visit(c net.Conn, state http.ConnState) {
 	g.change.Broadcast()
 }
 
-// enter begins a round of answering st, which ends with the context.
+// enter begins a round of answering st, which ends with the context. A visit has
+// then become a stream.
 func (g *guests) enter(st *stream) context.Context {
 	ctx, leave := context.WithCancelCause(context.Background())
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	delete(g.visits, st.conn)
 	g.streams[st], st.leave = struct{}{}, leave
 	switch {
 	case g.ended:
@@ -64,6 +66,7 @@ func (g *guests) enter(st *stream) context.Context {
 	case g.carrying && st.carriable():
 		leave(errCarried)
 	}
+	g.change.Broadcast()
 	return ctx
 }
 
@@ -142,7 +145,7 @@ func (g *guests) answered() bool {
 			return false
 		}
 	}
-	return g.count(http.StateActive) == 0
+	return g.count(http.StateActive)+g.count(http.StateHijacked) == 0
 }
 
 func (g *guests) count(state http.ConnState) (n int) {
@@ -178,7 +181,7 @@ func (g *guests) stay() {
 func (g *guests) end(ctx context.Context) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	none := func() bool { return len(g.streams) == 0 }
+	none := func() bool { return len(g.streams)+g.count(http.StateHijacked) == 0 }
 	g.wait(ctx, none)
 	g.ended = true
 	for st := range g.streams {

@@ -78,19 +78,18 @@ func (s *Server) watchQueue(w http.ResponseWriter, r *http.Request, interval tim
 		refuse(w, http.StatusTooManyRequests, errTooManyWatch)
 		return
 	}
-	if st := newStream(w, r, Carried{Kind: KindQueue, Interval: interval}); st != nil {
-		s.answerStream(st, s.snapshots)
-	}
+	s.stream(w, r, Carried{Kind: KindQueue, Interval: interval}, s.snapshots)
 }
 
 // resumeWatch goes on with a stream of snapshots.
-func (s *Server) resumeWatch(st *stream) {
+func (s *Server) resumeWatch(ctx context.Context, st *stream) {
 	select {
 	case s.watchers <- struct{}{}:
 		defer func() { <-s.watchers }()
-		s.answerStream(st, s.snapshots)
+		s.snapshots(ctx, st)
+	case <-ctx.Done():
 	case <-s.ending.Done():
-		_ = st.conn.Close() // there is nobody to tell
+		st.last(nil)
 	}
 }
 

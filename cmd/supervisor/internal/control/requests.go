@@ -75,11 +75,7 @@ func (s *Server) probe(ctx context.Context, number uint64) (early []upgrade.Step
 
 // waitRequest answers with a stream that begins with the steps that are early.
 func (s *Server) waitRequest(w http.ResponseWriter, r *http.Request, number uint64, early []upgrade.Step) {
-	st := newStream(w, r, Carried{Kind: KindVerdict, Request: number})
-	if st == nil {
-		return
-	}
-	s.answerStream(st, func(ctx context.Context, st *stream) {
+	s.stream(w, r, Carried{Kind: KindVerdict, Request: number}, func(ctx context.Context, st *stream) {
 		for _, step := range early {
 			st.send(Line{Step: &step})
 		}

@@ -22,18 +22,18 @@ type stream struct {
 	ended bool                    // all has been said
 }
 
-// newStream takes the connection over from net/http and sends the header at
-// once, so that the caller knows that its request was taken. If that is not
-// possible it answers the request and returns nil.
-func newStream(w http.ResponseWriter, r *http.Request, order Carried) *stream {
+// stream takes the connection over from net/http, sends the header at once, so
+// that the caller knows that its request was taken, and answers to the end. If
+// that is not possible it answers the request.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, order Carried, answer answerer) {
 	conn := takeOver(w)
 	if conn == nil {
-		return nil
+		return
 	}
 	order.Chunked = r.ProtoAtLeast(1, 1)
 	st := &stream{conn: conn, order: order}
 	_ = st.write(st.header()) // a caller that went away is noticed later
-	return st
+	s.answerStream(s.guests.enter(st), st, answer)
 }
 
 // takeOver takes the connection over from net/http. If that is not possible it
@@ -131,11 +131,10 @@ func (st *stream) watch() (stop func()) {
 // is said.
 type answerer func(ctx context.Context, st *stream)
 
-// answerStream answers st to its end, or until it is carried over. It takes the
-// connection.
-func (s *Server) answerStream(st *stream, answer answerer) {
+// answerStream answers st, which has entered with ctx, to its end, or until it is
+// carried over. It takes the connection.
+func (s *Server) answerStream(ctx context.Context, st *stream, answer answerer) {
 	for {
-		ctx := s.guests.enter(st)
 		stop := st.watch()
 		answer(ctx, st)
 		stop()
@@ -151,6 +150,6 @@ func (s *Server) answerStream(st *stream, answer answerer) {
 			return
 		}
 		s.guests.part(st, nil, err)
-		answer = s.resumed
+		ctx, answer = s.guests.enter(st), s.resumed
 	}
 }
