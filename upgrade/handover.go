@@ -42,6 +42,7 @@ func (s *Supervisor) handOver(hand func(State) error) error {
 	if why := s.machine.HandOverObjection(); why != "" { // while it came to rest
 		return &RefusedError{why}
 	}
+	s.cfg.Launcher.Join()
 	state := s.state()
 	for i := range state.Generations {
 		state.Generations[i].Channel = channels[state.Generations[i].Generation]

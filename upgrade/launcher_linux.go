@@ -118,6 +118,7 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 		l.index[listener.Name] = i
 	}
 	l.listeners.users = 1
+	l.ending.none = sync.NewCond(&l.ending)
 	return l
 }
 
@@ -128,6 +129,27 @@ type launcher struct {
 		sync.Mutex
 		users int // handoffs under way, and one until CloseListeners
 	}
+	ending struct { // unlike a WaitGroup it may be waited for while it is counted up
+		sync.Mutex
+		count int // generations of which something may be left
+		none  *sync.Cond
+	}
+}
+
+func (l *launcher) Join() {
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	for l.ending.count > 0 {
+		l.ending.none.Wait()
+	}
+}
+
+// ends counts a generation that has ended, until what it left has.
+func (l *launcher) ends(delta int) {
+	l.ending.Lock()
+	defer l.ending.Unlock()
+	l.ending.count += delta
+	l.ending.none.Broadcast()
 }
 
 // borrow keeps the listeners open; false if they are closed already.

@@ -60,7 +60,6 @@ func (p *process) run() {
 	}
 	if err != nil {
 		closeFD(probe)
-		p.letGo()
 		p.exited(false, "cannot be started: "+err.Error())
 		return
 	}
@@ -72,7 +71,6 @@ func (p *process) run() {
 // runAdopted is the rest of the life of a process that runs already.
 func (p *process) runAdopted(s ProcessState) {
 	if !p.hasChild() {
-		p.letGo()
 		p.exited(false, "ended while it had no supervisor")
 		return
 	}
@@ -107,7 +105,6 @@ func (p *process) live() {
 		_ = talk.conn.Close()
 	}
 	end := p.reap()
-	p.letGo()
 	p.exited(end.clean(), end.String())
 }
 
@@ -129,12 +126,17 @@ func (p *process) letGo() {
 	if hold != nil {
 		hold.End()
 	}
-	p.removeProbe()
 }
 
+// exited tells of the end at once, for others may have to take its place, and
+// then ends what is left.
 func (p *process) exited(clean bool, reason string) {
 	p.launcher.cfg.Counted(p.number, nil)
+	p.launcher.ends(1) // before the event: who has heard that may wait for the rest
+	defer p.launcher.ends(-1)
+	p.removeProbe()
 	p.deliver(Exited{Generation: p.number, Clean: clean, Reason: reason})
+	p.letGo()
 }
 
 // start executes the program with its end of a new channel as descriptor 3.

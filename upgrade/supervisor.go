@@ -56,6 +56,9 @@ type Launcher interface {
 	// Adopt takes over a process that another supervisor has started, as
 	// Launch does one that it starts.
 	Adopt(s ProcessState, deliver func(Event)) Process
+	// Join waits until nothing is left of the generations that have ended, their
+	// grandchildren included, for a limited time.
+	Join()
 	// CloseListeners closes the supervisor's own copies of the listeners. It
 	// is called once, when the supervisor stops and before the last generation
 	// drains, which then alone holds them and can empty their accept queues.
@@ -261,6 +264,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer s.tasks.Wait()
 	defer cancel()
 	defer close(s.done)
+	defer s.cfg.Launcher.Join()
 	if err := s.begin(); err != nil {
 		return err
 	}

@@ -109,6 +109,24 @@ func (o *origin) alive() []int {
 	return all
 }
 
+// bury ends what generations left that ended while there was no supervisor.
+func (o *origin) bury(keeper upgrade.Keeper, log *slog.Logger) {
+	if !o.killed {
+		return
+	}
+	for _, g := range o.state.Supervisor.Generations {
+		if slices.ContainsFunc(o.gathered.Survivors, func(s upgrade.Survivor) bool { return s.Generation == g.Generation }) {
+			continue
+		}
+		hold, err := keeper.Hold(g.Generation, g.Token)
+		if err != nil {
+			log.Error("cannot look for what a generation left", "generation", g.Generation, "error", err)
+			continue
+		}
+		hold.End()
+	}
+}
+
 func sameProgram(a, b upgrade.Program) bool {
 	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env)
 }

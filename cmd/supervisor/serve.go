@@ -213,6 +213,8 @@ func (h *host) supervise() (err error) {
 		Namespace: h.queues.namespace,
 	})
 	h.announcer = newAnnouncer(h.notifier, h.queues.Figures, h.origin.handed() != nil, h.log)
+	keeper := keepGenerations(h.log)
+	h.origin.bury(keeper, h.log)
 	cfg := upgrade.Config{
 		Service:   h.cfg.ServiceName(),
 		Program:   h.cfg.UpgradeProgram(),
@@ -227,7 +229,7 @@ func (h *host) supervise() (err error) {
 		Listeners: h.listeners.status(),
 		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
 			Rendezvous:    h.rendezvous,
-			Keeper:        keepGenerations(h.log),
+			Keeper:        keeper,
 			Children:      h.children.set,
 			Service:       h.cfg.ServiceName(),
 			Listeners:     h.listeners.all,
