@@ -259,17 +259,20 @@ func (h *host) supervise() (err error) {
 
 // recount goes on with the counts of another supervisor.
 func (h *host) recount() error {
-	if h.origin.killed {
-		h.stats.Recovered(len(h.origin.gathered.Survivors))
-	}
-	from := h.origin.handed()
+	from := h.origin.state
 	if from == nil {
 		return nil
 	}
-	if err := h.stats.Restore(from.Metrics); err != nil {
-		return err
+	if len(from.Metrics) > 0 {
+		if err := h.stats.Restore(from.Metrics); err != nil {
+			return err
+		}
 	}
-	h.stats.Reexecuted()
+	if h.origin.killed {
+		h.stats.Recovered(len(h.origin.gathered.Survivors))
+	} else {
+		h.stats.Reexecuted()
+	}
 	return nil
 }
 
