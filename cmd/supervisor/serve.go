@@ -253,19 +253,20 @@ func (h *host) supervise() (err error) {
 	if from := h.origin.state; from != nil {
 		cfg.From = &from.Supervisor
 	}
+	h.recount()
 	h.supervisor, err = upgrade.New(cfg)
-	return errors.Join(err, h.recount())
+	return err
 }
 
 // recount goes on with the counts of another supervisor.
-func (h *host) recount() error {
+func (h *host) recount() {
 	from := h.origin.state
 	if from == nil {
-		return nil
+		return
 	}
 	if len(from.Metrics) > 0 {
 		if err := h.stats.Restore(from.Metrics); err != nil {
-			return err
+			h.log.Error("cannot go on with the counts of the last supervisor; they begin anew", "error", err)
 		}
 	}
 	if h.origin.killed {
@@ -273,7 +274,6 @@ func (h *host) recount() error {
 	} else {
 		h.stats.Reexecuted()
 	}
-	return nil
 }
 
 // counted takes what a generation reports; nil is its end, after which the
