@@ -342,7 +342,7 @@ func (p *process) Kill() {
 	p.kill(syscall.SIGKILL)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.hold != nil {
+	if p.hold != nil && p.alive { // while it is being started, this process may be in its group
 		p.hold.Kill()
 	}
 }
