@@ -167,6 +167,7 @@ func (s *Supervisor) recall() {
 
 // goOn takes over the generations and goes on.
 func (s *Supervisor) goOn() {
+	defer s.show() // also where nothing is to be done
 	from := s.cfg.From
 	alive := func(n int) bool {
 		return !s.cfg.Killed || slices.ContainsFunc(s.cfg.Survivors, func(v Survivor) bool { return v.Generation == n })

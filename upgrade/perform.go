@@ -41,7 +41,14 @@ func (s *Supervisor) step(e Event) {
 	if later {
 		s.persist()
 	}
-	if s.cfg.Changed != nil && len(actions) > 0 {
+	if len(actions) > 0 {
+		s.show()
+	}
+}
+
+// show shows what there is to see.
+func (s *Supervisor) show() {
+	if s.cfg.Changed != nil {
 		status, _ := s.status()
 		s.cfg.Changed(status)
 	}

@@ -180,9 +180,10 @@ type Status struct {
 // RestartStatus tells why the active generation is down and when it is tried
 // again.
 type RestartStatus struct {
-	Reason   string    `json:"reason"`
-	Failures int       `json:"failures"`
-	Next     time.Time `json:"next"`
+	Reason   string `json:"reason"`
+	Failures int    `json:"failures"`
+	// Next is zero once its release has been started again.
+	Next time.Time `json:"next,omitzero"`
 }
 
 // GenerationStatus describes one generation that is alive.

@@ -22,7 +22,10 @@ func (s *Supervisor) status() (Status, []Process) {
 		st.PhaseEnds = &d.at
 	}
 	if m.restarting != nil {
-		st.Restart = &RestartStatus{Reason: m.restarting.reason, Failures: m.failures, Next: s.timers[m.restarting.timer].at}
+		st.Restart = &RestartStatus{Reason: m.restarting.reason, Failures: m.failures}
+		if m.restarting.generation == nil { // its timer is then the back-off, and later the limit of the start
+			st.Restart.Next = s.timers[m.restarting.timer].at
+		}
 	}
 	for n, g := range s.generations {
 		st.Generations = append(st.Generations, g.status(n, m.role(n)))

@@ -30,7 +30,8 @@ type Config struct {
 	// Run: it must not block.
 	Reported func(Report)
 	// Changed, if set, is called from the goroutine of Run with what there is to
-	// see after every step: it must not block. What memory is used is left out.
+	// see at the beginning and after every step: it must not block. What memory
+	// is used is left out.
 	Changed func(Status)
 	// Listeners are shown in Status.
 	Listeners []ListenerStatus
