@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/supervisor/health"
@@ -12,46 +15,100 @@ import (
 )
 
 const (
-	// announceEvery is how often the line is told anew while something is under
-	// way that has an end.
+	// announceEvery is how often the line is told anew while something passes.
 	announceEvery = time.Second
-	// extension is by how much the service manager is asked to wait longer than
-	// it was going to, while a start or a stop goes on as it should.
+	// extension is how much time the service manager is asked for, from the
+	// moment on, while a start, a reload or a stop goes on as it should. It is
+	// asked anew after a third of it.
 	extension = 30 * time.Second
 	// barrierTimeout is how long the service manager may take to have read what
 	// it was told.
 	barrierTimeout = 2 * time.Second
+	// maxUntold is how many notices may wait for a service manager that does not
+	// read; beyond it, lines that were followed by another are left out.
+	maxUntold = 64
 )
 
-// announcer tells the service manager what goes on. Its methods may be called
+// announcer tells the service manager what goes on. What there is to tell is
+// noted at once and sent in that order by the goroutine of run, so that nobody
+// waits for a service manager that does not read. The methods may be called
 // concurrently, and do nothing if there is nobody to tell.
 type announcer struct {
 	notifier *systemd.Notifier
 	queues   func() []health.Figures
+	grace    time.Duration // how much longer than its drain a generation may take to end
 	log      *slog.Logger
 	wake     chan struct{}
+	failed   atomic.Bool // the latest message could not be sent
 
 	mu       sync.Mutex
 	status   upgrade.Status
 	known    bool // status has been set
 	bulletin bulletin
-	failed   bool // the latest message could not be sent
+	extended time.Time // when more time was asked for; zero: not yet for this
+	untold   []notice
+
+	sending sync.Mutex // held by who sends, over all of untold
+	line    string     // the last that was sent
+}
+
+// A notice is something to tell.
+type notice struct {
+	news   news
+	status upgrade.Status
+	last   string // the line, instead of that of status
 }
 
 // newAnnouncer returns an announcer; serving tells that the service manager knows
 // already that the service is ready.
-func newAnnouncer(n *systemd.Notifier, queues func() []health.Figures, serving bool, log *slog.Logger) *announcer {
-	return &announcer{notifier: n, queues: queues, log: log, wake: make(chan struct{}, 1), bulletin: bulletin{ready: serving}}
+func newAnnouncer(n *systemd.Notifier, queues func() []health.Figures, grace time.Duration, serving bool, log *slog.Logger) *announcer {
+	return &announcer{
+		notifier: n, queues: queues, grace: grace, log: log,
+		wake: make(chan struct{}, 1), bulletin: bulletin{ready: serving},
+	}
 }
 
-// changed takes a new status. It does not block.
+// changed takes a new status. It is called by the goroutine that decides, which
+// shows that this one does. It does not block.
 func (a *announcer) changed(st upgrade.Status) {
+	a.note(func(now time.Time) {
+		a.status, a.known = st, true
+		a.tell(a.bulletin.next(st))
+		a.extend(now)
+	})
+}
+
+// hangup tells that an upgrade was asked for by signal, or that all of these are
+// over: the service manager, which may have sent the signal, waits to hear of
+// both, also where the upgrade is refused, and of the first after each signal.
+func (a *announcer) hangup(begun bool) {
+	a.note(func(now time.Time) {
+		a.bulletin.hangup = begun
+		if !a.known { // it is told with the first status
+			return
+		}
+		a.tell(a.bulletin.hungUp(a.status))
+		a.extend(now)
+	})
+}
+
+// ended tells why the supervisor ends, if it does not because it was told to.
+func (a *announcer) ended(failure error) {
+	if failure == nil {
+		return
+	}
+	a.note(func(time.Time) {
+		a.untold = append(a.untold, notice{news: newsLine, last: failure.Error()})
+	})
+}
+
+// note changes what is known and noted.
+func (a *announcer) note(change func(now time.Time)) {
 	if !a.notifier.On() {
 		return
 	}
 	a.mu.Lock()
-	a.status, a.known = st, true
-	a.tell(time.Now())
+	change(time.Now())
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:
@@ -59,87 +116,140 @@ func (a *announcer) changed(st upgrade.Status) {
 	}
 }
 
-// hangup tells that an upgrade was asked for by signal, or that all of these are
-// over: the service manager, which may have sent the signal, waits to hear of
-// both, also where the upgrade is refused.
-func (a *announcer) hangup(begun bool) {
-	if !a.notifier.On() {
-		return
+// tell notes news of the present status.
+func (a *announcer) tell(n news) {
+	if n != newsLine {
+		a.extended = time.Time{} // it is for what the service manager waits for from now on
 	}
+	if last := len(a.untold) - 1; last >= maxUntold && a.untold[last].news == newsLine {
+		a.untold = a.untold[:last]
+	}
+	a.untold = append(a.untold, notice{news: n, status: a.status})
+}
+
+// extend notes that more time is needed, if it is and that was not said lately.
+func (a *announcer) extend(now time.Time) {
+	if now.Sub(a.extended) > extension/3 && a.bulletin.needsTime(a.status, now, a.grace) {
+		a.extended = now
+		a.untold = append(a.untold, notice{news: newsMoreTime})
+	}
+}
+
+// sendAll sends what was noted, in its order, and reports whether that was all
+// when ctx was done.
+func (a *announcer) sendAll(ctx context.Context) bool {
+	a.sending.Lock()
+	defer a.sending.Unlock()
+	for ctx.Err() == nil {
+		n, ok := a.next()
+		if !ok {
+			return true
+		}
+		a.send(n)
+	}
+	return false
+}
+
+// next takes the first of what was noted.
+func (a *announcer) next() (n notice, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.bulletin.hangup = begun
-	if begun && a.bulletin.ready && !a.bulletin.stopping {
-		a.bulletin.reloading = true
-		a.sent(a.notifier.Reloading(a.bulletin.line))
-		return
+	if len(a.untold) == 0 {
+		return notice{}, false
 	}
-	a.tell(time.Now())
+	n = a.untold[0]
+	a.untold = a.untold[1:]
+	return n, true
 }
 
-// tell sends what is new.
-func (a *announcer) tell(now time.Time) {
-	if !a.known {
+// send sends one notice, unless it is a line that was told already.
+func (a *announcer) send(n notice) {
+	if n.news == newsMoreTime {
+		a.check(a.notifier.ExtendTimeout(extension))
 		return
 	}
-	line := statusLine(a.status, a.queues(), now)
-	switch a.bulletin.next(a.status, line) {
-	case newsLine:
-		a.sent(a.notifier.Status(line))
+	line := n.last
+	if line == "" {
+		line = statusLine(n.status, a.queues(), time.Now())
+	}
+	same := line == a.line
+	a.line = line
+	switch n.news {
 	case newsReady:
-		a.sent(a.notifier.Ready(line))
+		a.check(a.notifier.Ready(line))
 	case newsReloading:
-		a.sent(a.notifier.Reloading(line))
+		a.check(a.notifier.Reloading(line))
 	case newsStopping:
-		a.sent(a.notifier.Stopping(line))
+		a.check(a.notifier.Stopping(line))
+	default:
+		if !same {
+			a.check(a.notifier.Status(line))
+		}
 	}
 }
 
-// sent logs, once, that the service manager cannot be told.
-func (a *announcer) sent(err error) {
-	if err != nil && !a.failed {
+// check logs, once, that the service manager cannot be told.
+func (a *announcer) check(err error) {
+	if failed := err != nil; a.failed.Swap(failed) != failed && failed {
 		a.log.Warn("cannot notify the service manager", "error", err)
 	}
-	a.failed = err != nil
 }
 
-// run tells the line anew while time matters, asks for more time while a start
-// or a stop goes on, and keeps the watchdog from biting as long as alive says
-// so, until ended is closed. Then all that was told has been read.
+// run sends what is noted; while something passes it tells the line anew each
+// second, and asks for more time as long as alive says that the goroutine that
+// decides does so. It keeps the watchdog from biting, also by alive. When ended
+// is closed it returns as soon as all that was told has been read.
 func (a *announcer) run(ended <-chan struct{}, alive func(context.Context) error) {
 	if !a.notifier.On() {
 		return
 	}
 	var watching sync.WaitGroup
+	sending, stop := context.WithCancel(context.Background())
+	watching.Go(func() {
+		<-ended
+		stop()
+	})
 	if interval, ok := a.notifier.WatchdogInterval(); ok {
 		watching.Go(func() { a.feed(interval, ended, alive) })
 	}
-	tick := time.NewTicker(announceEvery)
-	defer tick.Stop()
-	var extended time.Time
+	timer := time.NewTimer(announceEvery)
+	defer timer.Stop()
 	for {
+		a.sendAll(sending)
+		var again <-chan time.Time // never, while nothing passes
+		if a.passing() {
+			timer.Reset(announceEvery)
+			again = timer.C
+		}
 		select {
 		case <-ended:
 			watching.Wait()
 			a.settle()
 			return
-		case <-tick.C:
+		case <-again:
+			a.tellAgain(alive)
 		case <-a.wake:
 		}
-		a.mu.Lock()
-		a.tell(time.Now())
-		if a.unfinished() && time.Since(extended) > extension/3 {
-			extended = time.Now()
-			a.sent(a.notifier.ExtendTimeout(extension))
-		}
-		a.mu.Unlock()
 	}
 }
 
-// unfinished tells that the service manager waits for something that has a time
-// limit of the supervisor's own.
-func (a *announcer) unfinished() bool {
-	return a.known && (!a.bulletin.ready || a.bulletin.stopping || a.bulletin.reloading)
+func (a *announcer) passing() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.known && passing(a.status)
+}
+
+// tellAgain notes the line anew, and that more time is needed.
+func (a *announcer) tellAgain(alive func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), announceEvery)
+	defer cancel()
+	stalled := alive(ctx)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tell(newsLine)
+	if stalled == nil {
+		a.extend(time.Now())
+	}
 }
 
 // feed tells the watchdog that all is well, which is so only if the goroutine
@@ -151,14 +261,14 @@ func (a *announcer) feed(interval time.Duration, ended <-chan struct{}, alive fu
 		ctx, cancel := context.WithTimeout(context.Background(), interval)
 		err := alive(ctx)
 		cancel()
-		a.mu.Lock()
 		switch {
-		case err != nil:
-			a.log.Error("the supervisor does not get on; the watchdog is not told otherwise", "error", err)
+		case err == nil:
+			a.check(a.notifier.Watchdog())
+		case errors.Is(err, upgrade.ErrEnded):
+			return
 		default:
-			a.sent(a.notifier.Watchdog())
+			a.log.Error("the supervisor does not get on; the watchdog is not told otherwise", "error", err)
 		}
-		a.mu.Unlock()
 		select {
 		case <-ended:
 			return
@@ -167,10 +277,42 @@ func (a *announcer) feed(interval time.Duration, ended <-chan struct{}, alive fu
 	}
 }
 
+// rest sends all that was noted, and says why another supervisor cannot take
+// the place of this one now; "" if it can. The next one takes it that the service
+// manager knows the service as ready, and waits for no word.
+func (a *announcer) rest() (objection string) {
+	if !a.notifier.On() {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), barrierTimeout)
+	defer cancel()
+	all := a.sendAll(ctx)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case !all:
+		return "the service manager does not read what it is told"
+	case a.bulletin.hangup:
+		return "an upgrade was asked for by SIGHUP"
+	case a.known && !a.bulletin.ready:
+		return "no generation has become active since the start of the supervisor"
+	}
+	return ""
+}
+
 // settle waits until the service manager has read all that it was told, or it
 // could not tell from whom it came (sd_notify(3), BARRIER=1).
 func (a *announcer) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), barrierTimeout)
 	defer cancel()
-	a.sent(a.notifier.Barrier(ctx))
+	a.sendAll(ctx)
+	if err := barrier(a.notifier); err != nil {
+		a.check(fmt.Errorf("before the end: %w", err))
+	}
+}
+
+func barrier(n *systemd.Notifier) error {
+	ctx, cancel := context.WithTimeout(context.Background(), barrierTimeout)
+	defer cancel()
+	return n.Barrier(ctx)
 }

@@ -12,56 +12,82 @@ import (
 )
 
 // statusLine says in one line of words what goes on: what `systemctl status`
-// shows.
+// shows. What changes by itself, as the queue does, is in it only while the line
+// is told anew.
 func statusLine(st upgrade.Status, queues []health.Figures, now time.Time) string {
+	if st.Stopping {
+		return stopping(st, now)
+	}
 	parts := []string{doing(st, now)}
 	for _, g := range st.Generations {
-		if g.Role == upgrade.RoleDraining && !st.Stopping {
+		if g.Role == upgrade.RoleDraining {
 			parts = append(parts, draining(g, now))
 		}
 	}
-	if queue := fullest(queues); queue != "" {
+	if queue := fullest(queues); queue != "" && passing(st) {
 		parts = append(parts, queue)
 	}
 	return strings.Join(parts, ", ")
 }
 
+// passing reports whether there is something that has an end.
+func passing(st upgrade.Status) bool {
+	return st.Stopping || st.Phase != upgrade.PhaseIdle || st.Restart != nil || inRole(st, upgrade.RoleDraining) != 0
+}
+
 // doing is the first part: the phase, or what is active.
 func doing(st upgrade.Status, now time.Time) string {
-	active, candidate, paused := inRole(st, upgrade.RoleActive), inRole(st, upgrade.RoleCandidate), inRole(st, upgrade.RolePaused)
+	active, candidate := inRole(st, upgrade.RoleActive), inRole(st, upgrade.RoleCandidate)
 	left := ""
 	if st.PhaseEnds != nil {
 		left = ", " + remaining(*st.PhaseEnds, now) + " left"
 	}
-	switch {
-	case st.Stopping:
-		return stopping(st, now)
-	case st.Phase == upgrade.PhaseAdmission:
-		return fmt.Sprintf("generation %d active, may an upgrade start?", active)
-	case st.Phase == upgrade.PhaseStart:
+	switch st.Phase {
+	case upgrade.PhaseAdmission:
+		return serving(st, now) + ", at admission"
+	case upgrade.PhaseStart:
 		return fmt.Sprintf("generation %d starting%s", candidate, left)
-	case st.Phase == upgrade.PhaseReady:
+	case upgrade.PhaseReady:
 		return fmt.Sprintf("generation %d being probed%s", candidate, left)
-	case st.Phase == upgrade.PhaseOverlap:
+	case upgrade.PhaseOverlap:
 		return fmt.Sprintf("generations %d and %d both accepting%s", active, candidate, left)
-	case st.Phase == upgrade.PhaseGate:
+	case upgrade.PhaseGate:
 		return fmt.Sprintf("generation %d at the gate%s", candidate, left)
-	case st.Phase == upgrade.PhaseCutOver:
-		return fmt.Sprintf("generation %d pausing for %d%s", active, candidate, left)
-	case st.Phase == upgrade.PhaseBake && paused == 0 && candidate != 0:
-		return fmt.Sprintf("generation %d baking%s", candidate, left)
-	case st.Phase == upgrade.PhaseBake:
-		return fmt.Sprintf("generation %d baking%s", active, left)
-	case st.Phase == upgrade.PhaseRollback:
-		return fmt.Sprintf("generation %d resuming%s", cmp.Or(paused, active), left)
-	case active != 0:
-		return fmt.Sprintf("generation %d active", active)
-	case st.Restart != nil && !st.Restart.Next.IsZero():
-		return fmt.Sprintf("no generation active, next start in %s: %s", remaining(st.Restart.Next, now), st.Restart.Reason)
-	case inRole(st, upgrade.RoleRestarting) != 0:
-		return fmt.Sprintf("no generation active, generation %d starting", inRole(st, upgrade.RoleRestarting))
+	case upgrade.PhaseCutOver:
+		return fmt.Sprintf("generation %d pausing for generation %d%s", active, candidate, left)
+	case upgrade.PhaseBake:
+		return fmt.Sprintf("generation %d baking%s", cmp.Or(candidate, active), left)
+	case upgrade.PhaseRollback:
+		return "rolling back: " + rollingBack(st, now, left)
 	}
-	return "no generation active"
+	return serving(st, now)
+}
+
+// rollingBack is the generation that is to accept again, or what is started in
+// its place.
+func rollingBack(st upgrade.Status, now time.Time, left string) string {
+	if st.Restart != nil {
+		return restarting(st, now)
+	}
+	return fmt.Sprintf("generation %d resuming%s", cmp.Or(inRole(st, upgrade.RolePaused), inRole(st, upgrade.RoleActive)), left)
+}
+
+// serving is who accepts, or what is done about it that nobody does.
+func serving(st upgrade.Status, now time.Time) string {
+	if active := inRole(st, upgrade.RoleActive); active != 0 {
+		return fmt.Sprintf("generation %d active", active)
+	}
+	if st.Restart == nil {
+		return "no generation active"
+	}
+	return "no generation active, " + restarting(st, now)
+}
+
+func restarting(st upgrade.Status, now time.Time) string {
+	if n := inRole(st, upgrade.RoleRestarting); n != 0 {
+		return fmt.Sprintf("generation %d starting", n)
+	}
+	return fmt.Sprintf("next start in %s: %s", remaining(st.Restart.Next, now), st.Restart.Reason)
 }
 
 // stopping tells what is waited for.
@@ -82,7 +108,10 @@ func stopping(st upgrade.Status, now time.Time) string {
 
 func draining(g upgrade.GenerationStatus, now time.Time) string {
 	text := fmt.Sprintf("generation %d draining", g.Generation)
-	if g.Active > 0 {
+	switch {
+	case g.Active == 1:
+		text += " 1 connection"
+	case g.Active > 1:
 		text += fmt.Sprintf(" %d connections", g.Active)
 	}
 	if g.DrainDeadline != nil {
@@ -123,35 +152,31 @@ func fullest(queues []health.Figures) string {
 type bulletin struct {
 	ready, reloading, stopping bool
 	hangup                     bool // an upgrade was asked for by signal
-	line                       string
 }
 
 // News of the service, each of which is told in a way of its own.
 type news int
 
 const (
-	newsNone news = iota
-	newsLine      // nothing but the line
+	newsLine news = iota // nothing but the line
 	newsReady
 	newsReloading
 	newsStopping
+	newsMoreTime
 )
 
-// next returns what is to be told of st, whose line is line. An upgrade is a
-// reload whatever its verdict: the service goes on.
-func (b *bulletin) next(st upgrade.Status, line string) news {
-	same := line == b.line
-	b.line = line
-	serves := inRole(st, upgrade.RoleActive) != 0
+// next returns how st is to be told. An upgrade is a reload whatever its
+// verdict: the service goes on.
+func (b *bulletin) next(st upgrade.Status) news {
 	busy := st.Request != 0 || b.hangup
 	switch {
-	case st.Stopping && !b.stopping:
-		b.stopping = true
-		return newsStopping
 	case b.stopping:
+	case st.Stopping:
+		b.stopping, b.reloading = true, false
+		return newsStopping
 	case !b.ready:
-		if serves {
-			b.ready, b.reloading = true, false
+		if inRole(st, upgrade.RoleActive) != 0 {
+			b.ready = true
 			return newsReady
 		}
 	case busy && !b.reloading:
@@ -161,8 +186,30 @@ func (b *bulletin) next(st upgrade.Status, line string) news {
 		b.reloading = false
 		return newsReady
 	}
-	if same {
-		return newsNone
-	}
 	return newsLine
+}
+
+// hungUp returns how it is to be told that hangup has been set or not. With
+// Type=notify-reload, systemd takes only what comes after its signal for the
+// beginning of the reload, so that each is answered.
+func (b *bulletin) hungUp(st upgrade.Status) news {
+	if b.hangup && b.reloading {
+		return newsReloading
+	}
+	return b.next(st)
+}
+
+// needsTime reports whether the service manager waits for something that is
+// within the supervisor's own limits: a start, an upgrade, or drains, which may
+// take longer by grace.
+func (b *bulletin) needsTime(st upgrade.Status, now time.Time, grace time.Duration) bool {
+	switch {
+	case b.stopping:
+		return slices.ContainsFunc(st.Generations, func(g upgrade.GenerationStatus) bool {
+			return g.DrainDeadline != nil && now.Before(g.DrainDeadline.Add(grace))
+		})
+	case !b.ready, b.reloading:
+		return st.PhaseEnds != nil || inRole(st, upgrade.RoleRestarting) != 0
+	}
+	return false
 }

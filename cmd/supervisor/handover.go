@@ -149,6 +149,9 @@ func lastLine(text string) string {
 
 // execute does it, with everything at rest.
 func (h *host) execute(path string, st upgrade.State, carried []control.Carried) error {
+	if why := h.announcer.rest(); why != "" {
+		return &upgrade.RefusedError{Reason: why}
+	}
 	state, err := h.left(st)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ func web() {
 		exit  = flag.Int("exit", 0, "exit with this `STATUS` instead of getting ready")
 		hang  = flag.Bool("hang", false, "never get ready")
 		sick  = flag.String("sick", "", "be unhealthy while `FILE` exists")
+		spawn = flag.String("spawn", "", "have a child process write its environment to `FILE`")
 		stuck = flag.Bool("stuck", false, "ignore the end of a drain")
 	)
 	flag.Parse()
@@ -52,6 +54,11 @@ func web() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "web:", err)
 		os.Exit(1)
+	}
+	if *spawn != "" {
+		if err := exec.Command("sh", "-c", `env >"$0"`, *spawn).Run(); err != nil {
+			s.Fail(err)
+		}
 	}
 	if *fail != "" {
 		s.Fail(errors.New(*fail))

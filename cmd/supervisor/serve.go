@@ -29,6 +29,9 @@ const (
 	// auditInterval is how often the listeners are seen to while nothing gives
 	// reason to.
 	auditInterval = 5 * time.Second
+	// endings is how many times stop-grace a generation may take to end once its
+	// drain is over.
+	endings = 3
 )
 
 // host is everything that a running supervisor holds open. Its fields are
@@ -168,24 +171,28 @@ func (h *host) openSockets(ctx context.Context) (err error) {
 	return nil
 }
 
-// store has the service manager keep the listeners that no socket unit holds. It
-// does not say whether it does: FileDescriptorStoreMax= may be 0.
+// store has the service manager keep the listeners that no socket unit holds, and
+// forget those that are none any more, whose ports it would keep open. It returns
+// when it has read that, so that none is lost if this supervisor is killed. Whether
+// it does keep them it does not say: FileDescriptorStoreMax= may be 0.
 func (h *host) store() {
 	if !h.notifier.On() || h.origin.handed() != nil {
 		return
 	}
+	var errs []error
 	for _, name := range h.origin.unclaimed { // before others are stored under that name
-		if err := h.notifier.Unstore(name); err != nil {
-			h.log.Warn("cannot have the service manager give up a descriptor", "name", name, "error", err)
-		}
+		errs = append(errs, h.notifier.Unstore(name))
 	}
 	for _, l := range h.listeners.all {
-		if l.Kept {
-			continue
+		if !l.Kept {
+			errs = append(errs, h.notifier.Store(systemd.StoreName(l.Name), l.FD))
 		}
-		if err := h.notifier.Store(systemd.StoreName(l.Name), l.FD); err != nil {
-			h.log.Warn("cannot have the service manager keep a listener", "listener", l.Name, "error", err)
-		}
+	}
+	if len(errs) > 0 {
+		errs = append(errs, barrier(h.notifier))
+	}
+	if err := errors.Join(errs...); err != nil {
+		h.log.Warn("cannot have the service manager keep the listeners", "error", err)
 	}
 }
 
@@ -217,7 +224,7 @@ func (h *host) supervise() (err error) {
 		Queues:    h.queues.Figures,
 		Namespace: h.queues.namespace,
 	})
-	h.announcer = newAnnouncer(h.notifier, h.queues.Figures, h.origin.handed() != nil, h.log)
+	h.announcer = newAnnouncer(h.notifier, h.queues.Figures, endings*h.cfg.Policy().StopGrace, h.origin.handed() != nil, h.log)
 	keeper := keepGenerations(h.log)
 	h.origin.bury(keeper, h.log)
 	cfg := upgrade.Config{
@@ -313,7 +320,10 @@ func (h *host) run(ctx context.Context) error {
 	var verdict error
 	group.Go(func() error {
 		defer close(ended)
-		verdict = supervisor.Run(ctx)
+		if verdict = supervisor.Run(ctx); verdict != nil {
+			verdict = fmt.Errorf("cannot run service %s: %w", version.Service, verdict)
+		}
+		h.announcer.ended(verdict)
 		return nil
 	})
 	group.Go(func() error { return h.logged(h.server.Serve(h.control)) })
@@ -347,9 +357,7 @@ func (h *host) run(ctx context.Context) error {
 		group.Go(func() error { return h.logged(serveMetrics(h.scrape, scrapes, ended)) })
 	}
 	err := group.Wait()
-	if verdict != nil {
-		err = errors.Join(fmt.Errorf("cannot run service %s: %w", version.Service, verdict), err)
-	}
+	err = errors.Join(verdict, err)
 	h.log.Info("has ended", "service", version.Service)
 	return err
 }
