@@ -13,9 +13,11 @@ const startTime = "300ms"
 
 // TestUpgradeCostsNoClientTheStart compares an upgrade of a service that takes
 // long to start with what systemd does without a supervisor: a restart, for which
-// clients wait in the socket unit's queue. It runs alone, as it takes times.
+// clients wait in the socket unit's queue. It takes times, so it runs before the
+// other tests.
 func TestUpgradeCostsNoClientTheStart(t *testing.T) {
 	systemdtest.Each(t, func(t *testing.T, m *systemdtest.Machine) {
+		t.Parallel()
 		s := site{equip(t, m)}
 		s.prepare(t)
 		s.release(t, "exec "+misbehave+" -start-delay "+startTime)

@@ -12,13 +12,13 @@ import (
 // TestSystemdIsToldOfEachPhase: the Status line of "systemctl status" says what
 // goes on, in the states of the unit that belong to it.
 func TestSystemdIsToldOfEachPhase(t *testing.T) {
-	eachSite(t, []string{"--bake", "300ms", "--drain-timeout", "2s"}, func(t *testing.T, s site) {
+	eachSite(t, []string{"--bake", "300ms", "--drain-timeout", "1m"}, func(t *testing.T, s site) {
 		s.active(t, 1)
 		if n := s.Show(t, "web.service", "NFileDescriptorStore"); n != "0" {
 			t.Errorf("%s descriptors are stored, although a socket unit has the listener", n)
 		}
 		s.release(t, "exec "+misbehave+" -start-delay 300ms")
-		slow := s.slow(t, time.Second+200*time.Millisecond)
+		s.slow(t, time.Minute) // longer than the test
 		cmd := s.Command(t.Context(), supervisor, "upgrade", "web")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -27,7 +27,7 @@ func TestSystemdIsToldOfEachPhase(t *testing.T) {
 		for _, c := range []struct{ state, line string }{
 			{"reloading", `^generation 2 starting, \d+\.\d s left` + queue},
 			{"reloading", `^generation 2 baking, \d+\.\d s left` + queue},
-			{"active", `^generation 2 active, generation 1 draining 1 connections, \d\.\d s left` + queue},
+			{"active", `^generation 2 active, generation 1 draining 1 connections, \d+\.\d s left` + queue},
 		} {
 			s.says(t, c.state, c.line)
 		}
@@ -38,11 +38,7 @@ func TestSystemdIsToldOfEachPhase(t *testing.T) {
 			t.Errorf("systemctl status says\n%s", out)
 		}
 		s.Systemctl(t, "stop", "--no-block", "web.service", "web.socket")
-		s.says(t, "deactivating", `^stopping: generation 1 draining 1 connections, \d\.\d s left`)
-		if err := <-slow; err != nil {
-			t.Errorf("the request of the generation that drained: %v", err)
-		}
-		s.Await(t, "the end", patience, func() bool { return s.Show(t, "web.service", "ActiveState") == "inactive" })
+		s.says(t, "deactivating", `^stopping: generation 1 draining 1 connections, \d+\.\d s left`)
 	})
 }
 
