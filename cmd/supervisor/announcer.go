@@ -278,8 +278,8 @@ func (a *announcer) feed(interval time.Duration, ended <-chan struct{}, alive fu
 }
 
 // rest sends all that was noted, and says why another supervisor cannot take
-// the place of this one now; "" if it can. The next one takes it that the service
-// manager knows the service as ready, and waits for no word.
+// the place of this one now; "" if it can. The next one takes it that the
+// service manager knows the service as ready, and waits for no word.
 func (a *announcer) rest() (objection string) {
 	if !a.notifier.On() {
 		return ""
