@@ -3,10 +3,10 @@ package upgrade
 import (
 	"cmp"
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -19,8 +19,11 @@ const (
 	// returnTimeout is how long a generation may take to say who it is and to
 	// give its listeners back.
 	returnTimeout = 5 * time.Second
-	// returnsAtOnce is how many may do so at a time.
-	returnsAtOnce = 16
+	// acceptPause is how long nobody is let in after the system had no
+	// descriptor for one who came.
+	acceptPause = 100 * time.Millisecond
+	// refusalLimit is how many different refusals are logged.
+	refusalLimit = 100
 )
 
 // RendezvousConfig says what is to be known of a rendezvous.
@@ -31,8 +34,11 @@ type RendezvousConfig struct {
 	Service string
 	// StatsInterval is as in LauncherConfig.
 	StatsInterval time.Duration
-	// Cookies tell which sockets the service's listeners are, by name: a
-	// generation that gives back anything else is not believed.
+	// Missed are the generations of a supervisor that was killed, whom Gather
+	// waits for.
+	Missed []ProcessState
+	// Cookies tell which sockets the service's listeners are, by name: anything
+	// else that a generation gives back is not taken.
 	Cookies map[string]fdpass.Cookie
 	// Logger takes what is refused; nil means none.
 	Logger *slog.Logger
@@ -47,12 +53,14 @@ type Rendezvous struct {
 	path   string
 	log    *slog.Logger
 	socket *fdpass.Rendezvous
-	room   chan struct{} // has room for those that are coming back
 	coming sync.WaitGroup
+	ending chan struct{} // closed by Close
 
 	mu       sync.Mutex
 	expected map[int]*expectation
-	kept     map[string]fdpass.Listener // that were given back; nil once nobody asks for them any more
+	visiting map[int]*fdpass.Conn       // processes that prove themselves now, by pid
+	refused  map[string]bool            // what has been logged
+	kept     map[string]fdpass.Listener // that were given back; nil if nobody will ask for them
 	changed  chan struct{}              // closed and made anew when a generation has come back
 }
 
@@ -79,20 +87,34 @@ func (a arrival) survivor() Survivor {
 
 // OpenRendezvous makes the socket and listens on it until Close.
 func OpenRendezvous(cfg RendezvousConfig) (*Rendezvous, error) {
+	r := &Rendezvous{
+		cfg: cfg, path: cfg.Path, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), ending: make(chan struct{}),
+		expected: map[int]*expectation{}, visiting: map[int]*fdpass.Conn{}, refused: map[string]bool{}, changed: make(chan struct{}),
+	}
+	for _, p := range cfg.Missed {
+		if lives(p) {
+			r.expected[p.Generation] = &expectation{state: p}
+		}
+	}
+	if len(r.expected) > 0 {
+		r.kept = map[string]fdpass.Listener{}
+	}
+	// Only now: one who comes before it is missed would be refused.
 	socket, err := fdpass.ListenRendezvous(cfg.Path)
 	if err != nil {
 		return nil, err
 	}
-	r := &Rendezvous{
-		cfg: cfg, path: cfg.Path, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), socket: socket,
-		room: make(chan struct{}, returnsAtOnce), expected: map[int]*expectation{}, kept: map[string]fdpass.Listener{}, changed: make(chan struct{}),
-	}
+	r.socket = socket
 	r.coming.Go(r.serve)
 	return r, nil
 }
 
-// Close ends it and removes the socket.
+// Close ends it, interrupts those who are coming back, and removes the socket. A
+// second Close does nothing.
 func (r *Rendezvous) Close() error {
+	if !r.end() {
+		return nil
+	}
 	err := r.socket.Close()
 	r.coming.Wait()
 	r.mu.Lock()
@@ -110,6 +132,29 @@ func (r *Rendezvous) Close() error {
 	return err
 }
 
+// end lets nobody in any more; false if that was so already.
+func (r *Rendezvous) end() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hasEnded() {
+		return false
+	}
+	close(r.ending)
+	for _, conn := range r.visiting {
+		_ = conn.Close()
+	}
+	return true
+}
+
+func (r *Rendezvous) hasEnded() bool {
+	select {
+	case <-r.ending:
+		return true
+	default:
+		return false
+	}
+}
+
 // Gathered is who came back and what they brought.
 type Gathered struct {
 	// Survivors are all generations that live; those that have not come back
@@ -119,14 +164,9 @@ type Gathered struct {
 	Listeners []fdpass.Listener
 }
 
-// Gather waits for the processes that live to come back, until ctx is done. It
-// is called once.
-func (r *Rendezvous) Gather(ctx context.Context, processes []ProcessState) Gathered {
-	for _, p := range processes {
-		if p.Token != "" && lives(p) {
-			r.miss(p)
-		}
-	}
+// Gather waits for those of the missed generations that live to come back,
+// until ctx is done. It is called once.
+func (r *Rendezvous) Gather(ctx context.Context) Gathered {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -151,17 +191,12 @@ func (r *Rendezvous) Gather(ctx context.Context, processes []ProcessState) Gathe
 	return r.gathered()
 }
 
+// lives is true also if it cannot be told: who is taken for dead is replaced, and
+// who is taken for mute is not.
 func lives(p ProcessState) bool {
 	c, err := findChild(p.PID, p.StartTicks)
 	c.close()
-	return err == nil
-}
-
-// miss expects a generation without taking it yet.
-func (r *Rendezvous) miss(p ProcessState) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.expected[p.Generation] = &expectation{state: p}
+	return !errors.Is(err, errGone)
 }
 
 // missing are those who are expected and have not come.
@@ -234,20 +269,76 @@ func (r *Rendezvous) keep(given []fdpass.Listener) {
 	}
 }
 
-// serve takes those who connect.
+// serve takes those who connect. It waits for nobody, so that no one who says
+// nothing can keep a generation out.
 func (r *Rendezvous) serve() {
 	for {
 		conn, peer, err := r.socket.Accept()
-		if err != nil {
-			return // closed: errors that pass are not returned
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // no descriptor was left for the connection
+			r.log.Warn("cannot let anybody in at the rendezvous", "error", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-r.ending:
+			}
+			continue
 		}
 		closeFD(peer.PIDFD) // findChild opens its own, for the process that is expected
-		r.room <- struct{}{}
+		if err := r.enter(conn, peer); err != nil {
+			r.refuse(peer, 0, err)
+			_ = conn.SetWriteDeadline(time.Now().Add(returnTimeout))
+			_ = conn.Send(fdpass.Error{Reason: err.Error()}) // there is room for it: nothing was sent yet
+			_ = conn.Close()
+			continue
+		}
 		r.coming.Go(func() {
-			defer func() { <-r.room }()
+			defer r.leave(peer)
 			r.receive(conn, peer)
 		})
 	}
+}
+
+// enter judges a peer by what the kernel says of it: one that cannot be any that
+// is missed is not listened to.
+func (r *Rendezvous) enter(conn *fdpass.Conn, peer fdpass.Peer) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := false
+	for _, e := range r.expected {
+		known = known || e.state.PID == peer.PID
+	}
+	switch {
+	case r.hasEnded():
+		return errors.New("the supervisor ends")
+	case peer.UID != os.Geteuid():
+		return fmt.Errorf("uid %d is not that of the service", peer.UID)
+	case !known:
+		return fmt.Errorf("process %d is no generation that is missed", peer.PID)
+	case r.visiting[peer.PID] != nil:
+		return fmt.Errorf("process %d is coming back already", peer.PID)
+	}
+	r.visiting[peer.PID] = conn
+	return nil
+}
+
+func (r *Rendezvous) leave(peer fdpass.Peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.visiting, peer.PID)
+}
+
+// refuse logs a refusal, once: those who are refused try again.
+func (r *Rendezvous) refuse(peer fdpass.Peer, claims int, why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := fmt.Sprintf("%d %v", peer.PID, why)
+	if r.refused[key] || len(r.refused) >= refusalLimit {
+		return
+	}
+	r.refused[key] = true
+	r.log.Warn("refused somebody at the rendezvous", "peer_pid", peer.PID, "peer_uid", peer.UID, "claims_generation", claims, "reason", why)
 }
 
 // receive lets one peer prove itself and give its listeners back.
@@ -259,7 +350,7 @@ func (r *Rendezvous) receive(conn *fdpass.Conn, peer fdpass.Peer) {
 		err = r.arrived(conn, said, given)
 	}
 	if err != nil {
-		r.log.Warn("refused somebody at the rendezvous", "peer_pid", peer.PID, "peer_uid", peer.UID, "claims_generation", said.Generation, "reason", err)
+		r.refuse(peer, said.Generation, err)
 		_ = conn.Close()
 	}
 }
@@ -270,13 +361,11 @@ func (r *Rendezvous) admit(said fdpass.Rejoin, peer fdpass.Peer) (fdpass.Welcome
 	defer r.mu.Unlock()
 	e := r.expected[said.Generation]
 	switch {
-	case peer.UID != os.Geteuid():
-		return fdpass.Welcome{}, fmt.Errorf("uid %d is not that of the service", peer.UID)
 	case said.Service != r.cfg.Service:
 		return fdpass.Welcome{}, fmt.Errorf("this is service %q", r.cfg.Service)
 	case e == nil:
 		return fdpass.Welcome{}, fmt.Errorf("generation %d is not missed", said.Generation)
-	case subtle.ConstantTimeCompare([]byte(said.Token), []byte(e.state.Token)) != 1 || e.state.Token == "":
+	case !said.Proves(e.state.Token):
 		return fdpass.Welcome{}, errors.New("the token is wrong")
 	case peer.PID != e.state.PID:
 		return fdpass.Welcome{}, fmt.Errorf("generation %d is another process", said.Generation)
@@ -291,20 +380,29 @@ func (r *Rendezvous) admit(said fdpass.Rejoin, peer fdpass.Peer) (fdpass.Welcome
 
 // arrived takes the channel and the listeners of a generation.
 func (r *Rendezvous) arrived(conn *fdpass.Conn, said fdpass.Rejoin, given []fdpass.Listener) error {
-	for _, l := range given {
-		if known, ok := r.cfg.Cookies[l.Name]; !ok || known != l.Cookie {
-			closeListeners(given)
-			return fmt.Errorf("it gives back another socket than its listener %q", l.Name)
-		}
-	}
 	_ = conn.SetReadDeadline(time.Time{})
 	_ = conn.SetWriteDeadline(time.Time{})
 	a := arrival{conn: conn, said: said}
-	take, err := r.note(&a, given)
+	take, err := r.note(&a, r.genuine(said.Generation, given))
 	if take != nil {
 		take(a)
 	}
 	return err
+}
+
+// genuine are the listeners that are the service's; it closes the others. Their
+// generation has proved who it is: it may have them from before the service's
+// own were changed.
+func (r *Rendezvous) genuine(generation int, given []fdpass.Listener) []fdpass.Listener {
+	return slices.DeleteFunc(given, func(l fdpass.Listener) bool {
+		known, ok := r.cfg.Cookies[l.Name]
+		if ok && known == l.Cookie {
+			return false
+		}
+		r.log.Warn("a generation gives back a socket that is none of the service's listeners; it is not taken", "generation", generation, "listener", l.Name, "address", l.Address)
+		closeFD(l.FD)
+		return true
+	})
 }
 
 // note puts an arrival down, and tells who takes it now.

@@ -131,6 +131,14 @@ func sameProgram(a, b upgrade.Program) bool {
 	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env)
 }
 
+// missed are the generations that a killed supervisor left.
+func (o *origin) missed() []upgrade.ProcessState {
+	if !o.killed {
+		return nil
+	}
+	return o.state.Supervisor.Generations
+}
+
 // cookies are the sockets that the service's listeners are known to be.
 func (o *origin) cookies() map[string]fdpass.Cookie {
 	known := map[string]fdpass.Cookie{}
@@ -151,7 +159,7 @@ func (o *origin) gather(ctx context.Context, r *upgrade.Rendezvous, now upgrade.
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherTimeout)
 	defer cancel()
-	o.gathered = r.Gather(ctx, o.state.Supervisor.Generations)
+	o.gathered = r.Gather(ctx)
 	was := o.state.Supervisor.Program
 	if len(o.gathered.Survivors) == 0 && !sameProgram(was, now) {
 		log.Warn("no generation lives, and another program is to be run than before; begins anew", "was", was.Command)

@@ -88,7 +88,7 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	}
 	h.origin.recall(h.dir, h.cfg.ServiceName(), h.log)
 	h.rendezvous, err = upgrade.OpenRendezvous(upgrade.RendezvousConfig{
-		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Cookies: h.origin.cookies(),
+		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed(), Cookies: h.origin.cookies(),
 		StatsInterval: statsInterval(len(h.origin.cookies())), Logger: h.log,
 	})
 	if err != nil {
