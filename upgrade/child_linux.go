@@ -183,9 +183,17 @@ func (c child) adoptedExit() exit {
 }
 
 // signal sends sig to the process, or to its group, which it leads. The caller
-// knows that it has not been reaped by this process.
+// knows that it has not been reaped by this process. An adopted one may have been
+// reaped by its parent: its number can then be that of a stranger's group, but
+// its pidfd cannot (pidfd_send_signal(2), since Linux 6.9).
 func (c child) signal(sig syscall.Signal, group bool) error {
 	switch {
+	case group && c.pidfd > 0:
+		err := unix.PidfdSendSignal(c.pidfd, sig, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+		if errors.Is(err, unix.EINVAL) {
+			return syscall.Kill(-c.pid, sig)
+		}
+		return err
 	case group:
 		return syscall.Kill(-c.pid, sig)
 	case c.pidfd > 0:
