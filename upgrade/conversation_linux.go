@@ -32,7 +32,9 @@ type conversation struct {
 	conn       *fdpass.Conn
 	done       chan struct{} // closed when the channel is of no more use
 	losing     sync.Once
-	complaints int // of the child, logged up to complaintLimit
+	complaints int           // of the child, logged up to complaintLimit
+	listened   chan struct{} // closed when listen has returned
+	spoke      chan struct{} // closed when speak has
 
 	mu     sync.Mutex
 	open   bool          // the handoff is over
@@ -42,14 +44,17 @@ type conversation struct {
 
 // A halt brings both directions of a conversation to rest between two messages.
 type halt struct {
-	resting chan struct{} // gets a value from each
-	over    chan struct{} // closed when they go on
+	listening, speaking chan struct{} // closed when that direction rests
+	over                chan struct{} // closed when they go on
 }
 
 // converse begins a conversation on conn, which it takes. opening, if set, comes
 // first. It is false if the process has ended already.
 func (p *process) converse(conn *fdpass.Conn, opening func(*fdpass.Conn) error) bool {
-	c := &conversation{p: p, conn: conn, done: make(chan struct{}), halted: make(chan struct{}, 1), open: opening == nil}
+	c := &conversation{
+		p: p, conn: conn, done: make(chan struct{}), halted: make(chan struct{}, 1), open: opening == nil,
+		listened: make(chan struct{}), spoke: make(chan struct{}),
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.hasEnded() {
@@ -64,6 +69,7 @@ func (p *process) converse(conn *fdpass.Conn, opening func(*fdpass.Conn) error) 
 
 // listen opens the conversation and turns what the child says into events.
 func (c *conversation) listen(opening func(*fdpass.Conn) error) {
+	defer close(c.listened)
 	if opening != nil {
 		if err := opening(c.conn); err != nil {
 			c.lost(err)
@@ -77,7 +83,7 @@ func (c *conversation) listen(opening func(*fdpass.Conn) error) {
 	for {
 		m, fds, err := c.conn.Receive()
 		closeFD(fds...) // a child has none to give
-		if errors.Is(err, os.ErrDeadlineExceeded) && c.rested() {
+		if errors.Is(err, os.ErrDeadlineExceeded) && c.rested((*halt).listens) {
 			continue
 		}
 		if errors.Is(err, fdpass.ErrUnknownType) {
@@ -166,6 +172,7 @@ func (e *ownError) Unwrap() error { return e.error }
 
 // speak sends what is to be sent, so that nobody else waits for the child.
 func (c *conversation) speak() {
+	defer close(c.spoke)
 	for {
 		select {
 		case m := <-c.p.out:
@@ -176,7 +183,7 @@ func (c *conversation) speak() {
 			if !c.flush() {
 				return
 			}
-			c.rested()
+			c.rested((*halt).speaks)
 		case <-c.p.ended:
 			return
 		case <-c.done:
@@ -216,7 +223,7 @@ func (c *conversation) send(m fdpass.Message) bool {
 // nil if there is nothing to bring to rest. It waits for the child to read, for
 // sendGrace at most.
 func (c *conversation) rest() (goOn func()) {
-	h := &halt{resting: make(chan struct{}, 2), over: make(chan struct{})}
+	h := &halt{listening: make(chan struct{}), speaking: make(chan struct{}), over: make(chan struct{})}
 	c.mu.Lock()
 	if !c.open || c.halt != nil {
 		c.mu.Unlock()
@@ -224,38 +231,55 @@ func (c *conversation) rest() (goOn func()) {
 	}
 	c.halt = h
 	c.mu.Unlock()
-	c.halted <- struct{}{}
+	select {
+	case c.halted <- struct{}{}:
+	default: // nobody took it the last time: speak has returned
+	}
 	_ = c.conn.SetReadDeadline(time.Now())
-	goOn = func() {
+	await(h.listening, c.listened)
+	await(h.speaking, c.spoke)
+	return func() {
 		c.mu.Lock()
 		c.halt = nil
 		c.mu.Unlock()
-		deadline := time.Time{}
-		if c.p.hasEnded() {
-			deadline = time.Now().Add(drainGrace)
-		}
-		_ = c.conn.SetReadDeadline(deadline)
+		c.listenOn()
 		close(h.over)
 	}
-	for range cap(h.resting) {
-		select {
-		case <-h.resting:
-		case <-c.done:
-		case <-c.p.ended:
-		}
-	}
-	return goOn
 }
 
-// rested rests if that is wanted, until it is over. False: it is not wanted.
-func (c *conversation) rested() bool {
+// listenOn takes back the deadline of a rest, and no other: the end of the process
+// sets one too, once ended is closed.
+func (c *conversation) listenOn() {
+	c.p.mu.Lock()
+	defer c.p.mu.Unlock()
+	deadline := time.Time{}
+	if c.p.hasEnded() {
+		deadline = time.Now().Add(drainGrace)
+	}
+	_ = c.conn.SetReadDeadline(deadline)
+}
+
+// await waits for one of the two.
+func await(rests, ended <-chan struct{}) {
+	select {
+	case <-rests:
+	case <-ended:
+	}
+}
+
+func (h *halt) listens() { close(h.listening) }
+func (h *halt) speaks()  { close(h.speaking) }
+
+// rested rests if that is wanted, until it is over; rests says so. False: it is
+// not wanted.
+func (c *conversation) rested(rests func(*halt)) bool {
 	c.mu.Lock()
 	h := c.halt
 	c.mu.Unlock()
 	if h == nil {
 		return false
 	}
-	h.resting <- struct{}{}
+	rests(h)
 	<-h.over
 	return true
 }

@@ -19,18 +19,15 @@ func (e *RefusedError) Error() string { return e.Reason }
 // has to know, channels included, from the goroutine of Run. hand does not
 // return if it succeeds, because another program has taken the place of this
 // one; its error is that of HandOver, and all goes on as before. The error is a
-// *RefusedError if this is no moment for it. What hand is given it borrows.
+// *RefusedError if this is no moment for it. What hand is given it borrows. Once
+// begun it is not given up when ctx is done: it takes a limited time, and the
+// caller must know that hand is not running.
 func (s *Supervisor) HandOver(ctx context.Context, hand func(State) error) error {
 	result := make(chan error, 1)
 	if err := s.postFor(ctx, func() { result <- s.handOver(hand) }); err != nil {
 		return err
 	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return <-result
 }
 
 func (s *Supervisor) handOver(hand func(State) error) error {
@@ -39,10 +36,10 @@ func (s *Supervisor) handOver(hand func(State) error) error {
 	}
 	channels, goOn := s.restAll()
 	defer goOn()
+	s.joinEnded()
 	if why := s.machine.HandOverObjection(); why != "" { // while it came to rest
 		return &RefusedError{why}
 	}
-	s.cfg.Launcher.Join()
 	state := s.state()
 	for i := range state.Generations {
 		state.Generations[i].Channel = channels[state.Generations[i].Generation]
@@ -79,6 +76,24 @@ func (s *Supervisor) restAll() (channels map[int]int, goOn func()) {
 	return channels, func() {
 		for _, goOn := range all {
 			goOn()
+		}
+	}
+}
+
+// joinEnded waits until nothing is left of the generations that have ended. What
+// is on its way to the machine is taken meanwhile: another end may be.
+func (s *Supervisor) joinEnded() {
+	joined := make(chan struct{})
+	s.tasks.Go(func() {
+		s.cfg.Launcher.Join()
+		close(joined)
+	})
+	for {
+		select {
+		case <-joined:
+			return
+		case work := <-s.inbox:
+			work()
 		}
 	}
 }
