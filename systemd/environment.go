@@ -26,7 +26,7 @@ type environment struct {
 }
 
 // variables are all that are set by a service manager which passes descriptors;
-// LISTEN_PIDFDID since systemd 258.
+// LISTEN_PIDFDID is of newer ones (seen in 262).
 func variables() []string {
 	return []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"}
 }

@@ -1,8 +1,11 @@
 package systemd
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -134,6 +137,21 @@ func file(t *testing.T) int {
 	return closed(t, fd)
 }
 
+// queue is a POSIX message queue (mq_overview(7)), whose name is gone at once.
+func queue(t *testing.T) int {
+	name, err := unix.BytePtrFromString(fmt.Sprintf("systemd-test-%d", os.Getpid()))
+	must(t, err)
+	fd, _, errno := unix.Syscall6(unix.SYS_MQ_OPEN, uintptr(unsafe.Pointer(name)), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600, 0, 0, 0)
+	if errno != 0 {
+		t.Skipf("this kernel has no message queues: %v", errno)
+	}
+	closed(t, int(fd))
+	if _, _, errno := unix.Syscall(unix.SYS_MQ_UNLINK, uintptr(unsafe.Pointer(name)), 0, 0); errno != 0 {
+		t.Error(errno)
+	}
+	return int(fd)
+}
+
 func special(t *testing.T) int {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	must(t, err)
@@ -143,6 +161,9 @@ func special(t *testing.T) int {
 func netlink(t *testing.T) int {
 	return newSocket(t, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE)
 }
-func vsock(t *testing.T) int   { return newSocket(t, unix.AF_VSOCK, unix.SOCK_STREAM, 0) }
-func ping(t *testing.T) int    { return newSocket(t, unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP) }
-func algebra(t *testing.T) int { return newSocket(t, unix.AF_ALG, unix.SOCK_SEQPACKET, 0) }
+
+func vsock(t *testing.T) int { return newSocket(t, unix.AF_VSOCK, unix.SOCK_STREAM, 0) }
+
+// The last two are for CAP_NET_RAW alone.
+func icmp(t *testing.T) int { return newSocket(t, unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) }
+func link(t *testing.T) int { return newSocket(t, unix.AF_PACKET, unix.SOCK_DGRAM, 0) }

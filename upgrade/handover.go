@@ -130,8 +130,12 @@ func (s *Supervisor) persist() {
 	for i := range st.Generations {
 		st.Generations[i].Listeners = nil
 	}
-	for i := range st.Reports {
-		st.Reports[i].Queues = withoutSamples(st.Reports[i].Queues)
+	for i := range st.Reports { // the latest is told to who waited for it, without the bulk of it
+		queues := st.Reports[i].Queues
+		st.Reports[i].Queues = nil
+		if i == len(st.Reports)-1 {
+			st.Reports[i].Queues = withoutSamples(queues)
+		}
 	}
 	if reflect.DeepEqual(st, s.persisted) {
 		return

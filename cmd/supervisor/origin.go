@@ -39,6 +39,9 @@ type origin struct {
 	killed bool
 	// gathered are the generations that came back, and what they gave back.
 	gathered upgrade.Gathered
+	// unclaimed are the names under which the service manager keeps what nobody
+	// asks for any more.
+	unclaimed []string
 }
 
 // inherit takes what this process was executed with.
@@ -179,6 +182,9 @@ type source struct {
 // sources opens the listeners, or takes those that are open already.
 func (o *origin) sources(ctx context.Context, cfg config.Config) (all []source, err error) {
 	defer func() {
+		for _, d := range o.passed.Stored {
+			o.unclaimed = append(o.unclaimed, d.Name)
+		}
 		err = errors.Join(err, o.passed.Close())
 		for _, l := range o.gathered.Listeners {
 			_ = unix.Close(l.FD)

@@ -43,7 +43,7 @@ The exit status:
 			}
 			binary, err := absolute(only(args))
 			if err != nil {
-				return err
+				return &exitError{exitRefused, fmt.Errorf("cannot replace the supervisor: %w", err)}
 			}
 			return t.reexec(cmd, name, binary)
 		},

@@ -174,6 +174,11 @@ func (h *host) store() {
 	if !h.notifier.On() || h.origin.handed() != nil {
 		return
 	}
+	for _, name := range h.origin.unclaimed { // before others are stored under that name
+		if err := h.notifier.Unstore(name); err != nil {
+			h.log.Warn("cannot have the service manager give up a descriptor", "name", name, "error", err)
+		}
+	}
 	for _, l := range h.listeners.all {
 		if l.Kept {
 			continue

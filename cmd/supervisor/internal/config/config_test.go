@@ -121,7 +121,7 @@ func TestErrorsOfFlagsNameTheFlag(t *testing.T) {
 		"--probe-command=/no/such": "--probe-command: cannot be run: ",
 		"--metrics=9100":           `--metrics: "9100" is not HOST:PORT, such as 127.0.0.1:9100`,
 		"--metrics=:http":          `--metrics: ":http" is not HOST:PORT, such as 127.0.0.1:9100`,
-		"--log-format=xml":         `--log-format: "xml" is none of text, json`,
+		"--log-format=xml":         `--log-format: "xml" is none of auto, text, json, journal`,
 		"--env=A":                  `--env: "A" is not of the form KEY=VALUE`,
 		"--env=SUPERVISOR_FD=3":    "--env: SUPERVISOR_FD is set by the supervisor itself; leave it out",
 		"--env=LISTEN_FDS=1":       "--env: LISTEN_FDS is set by the supervisor itself; leave it out",

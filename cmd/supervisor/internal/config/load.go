@@ -130,7 +130,9 @@ func keys() map[string]reflect.Type {
 	known := map[string]reflect.Type{}
 	t := reflect.TypeFor[Config]()
 	for i := range t.NumField() {
-		known[t.Field(i).Tag.Get("toml")] = t.Field(i).Type
+		if key := t.Field(i).Tag.Get("toml"); key != "-" { // that is no setting
+			known[key] = t.Field(i).Type
+		}
 	}
 	return known
 }
