@@ -1,0 +1,324 @@
+package upgrade
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/supervisor/fdpass"
+	"golang.org/x/sys/unix"
+)
+
+// A dialogue is a conversation with the test in the place of the child. Whatever
+// is heard of the child is in events.
+type dialogue struct {
+	t      *testing.T
+	p      *process
+	child  *fdpass.Conn
+	events chan Event
+}
+
+func talk(t *testing.T) *dialogue {
+	t.Helper()
+	d := &dialogue{t: t, events: make(chan Event)}
+	l := NewLauncher(LauncherConfig{Listeners: []fdpass.Listener{{Name: "http"}}}).(*launcher)
+	d.p = l.newProcess(3, Release{}, func(e Event) { d.events <- e })
+	conn, theirs, err := fdpass.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := theirs.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := -1
+	if failed := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 3) }); failed != nil || err != nil {
+		t.Fatal(failed, err)
+	}
+	_ = theirs.Close()
+	if d.child, err = fdpass.NewConn(fd); err != nil {
+		t.Fatal(err)
+	}
+	if !d.p.converse(conn, nil) {
+		t.Fatal("there is no conversation")
+	}
+	t.Cleanup(func() {
+		if !d.p.hasEnded() {
+			d.end()
+		}
+		_ = d.child.Close()
+		done := make(chan struct{})
+		go func() { // ends below
+			defer close(done)
+			d.p.talks.Wait()
+		}()
+		for open := true; open; {
+			select {
+			case <-d.events:
+			case <-done:
+				open = false
+			}
+		}
+		_ = conn.Close()
+	})
+	return d
+}
+
+// end is what the end of the process brings about, as in live.
+func (d *dialogue) end() {
+	d.p.mu.Lock()
+	close(d.p.ended)
+	d.p.mu.Unlock()
+	soon := time.Now().Add(drainGrace)
+	_ = d.p.talk.conn.SetReadDeadline(soon)
+	_ = d.p.talk.conn.SetWriteDeadline(soon)
+}
+
+func (d *dialogue) says(m fdpass.Message) {
+	d.t.Helper()
+	if err := d.child.Send(m); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// hears waits for an event.
+func (d *dialogue) hears() Event {
+	d.t.Helper()
+	select {
+	case e := <-d.events:
+		return e
+	case <-time.After(10 * time.Second):
+		d.t.Fatal("nothing is heard")
+		return nil
+	}
+}
+
+// wants waits for that event.
+func (d *dialogue) wants(want Event) {
+	d.t.Helper()
+	if got := d.hears(); got != want {
+		d.t.Fatalf("heard %#v, want %#v", got, want)
+	}
+}
+
+// rests brings it to rest, and takes what is heard meanwhile.
+func (d *dialogue) rests(most time.Duration) (channel int, goOn func(), heard []Event) {
+	d.t.Helper()
+	type rested struct {
+		channel int
+		goOn    func()
+	}
+	done := make(chan rested, 1)
+	go func() { // ends before the test does, or fails it
+		channel, goOn := d.p.Rest()
+		done <- rested{channel, goOn}
+	}()
+	late := time.After(most)
+	for {
+		select {
+		case r := <-done:
+			return r.channel, r.goOn, heard
+		case e := <-d.events:
+			heard = append(heard, e)
+		case <-late:
+			d.t.Fatal("it does not come to rest")
+		}
+	}
+}
+
+// TestRestLosesNothing: a child that speaks without a pause is heard whole and in
+// order, through many rests, and nothing of it in one.
+func TestRestLosesNothing(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	const words = messageLimit / 2
+	said := make(chan struct{})
+	go func() { // joined below
+		defer close(said)
+		for id := range uint64(words) {
+			d.says(fdpass.Stats{Listeners: []fdpass.ListenerStats{{Name: "http", Accepted: id}}})
+			d.says(fdpass.Paused{ID: id + 1})
+		}
+	}()
+	next := uint64(1)
+	expect := func(e Event) {
+		t.Helper()
+		if want := (SaidPaused{3, next}); e != want {
+			t.Fatalf("heard %#v, want %#v", e, want)
+		}
+		next++
+	}
+	for range 20 {
+		expect(d.hears())
+		channel, goOn, heard := d.rests(5 * time.Second)
+		for _, e := range heard {
+			expect(e)
+		}
+		if channel < 3 {
+			t.Fatalf("it is handed on as descriptor %d", channel)
+		}
+		select {
+		case e := <-d.events:
+			t.Fatalf("heard %#v while it rests", e)
+		case <-time.After(2 * time.Millisecond):
+		}
+		goOn()
+	}
+	for next <= words {
+		expect(d.hears())
+	}
+	<-said
+	d.p.Pause(7)
+	d.childHears(fdpass.Pause{ID: 7})
+}
+
+// childHears waits for a message to the child.
+func (d *dialogue) childHears(want fdpass.Message) {
+	d.t.Helper()
+	_ = d.child.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if m, _, err := d.child.Receive(); err != nil || m != want {
+		d.t.Fatalf("the child hears %#v, %v; want %#v", m, err, want)
+	}
+}
+
+// TestRestSendsWhatIsToBeSent: what was to be sent is sent before the rest, and
+// what comes in it after.
+func TestRestSendsWhatIsToBeSent(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	for id := range uint64(10) {
+		d.p.Pause(id + 1)
+	}
+	_, goOn, _ := d.rests(5 * time.Second)
+	for id := range uint64(10) {
+		d.childHears(fdpass.Pause{ID: id + 1})
+	}
+	d.p.Resume(11)
+	_ = d.child.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if m, _, err := d.child.Receive(); err == nil {
+		t.Errorf("the child hears %#v in a rest", m)
+	}
+	goOn()
+	d.childHears(fdpass.Resume{ID: 11})
+}
+
+// TestRestWithAChildThatDoesNotRead ends, and the child is lost, not the rest.
+func TestRestWithAChildThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	full := make(chan struct{})
+	go func() { // ends when nothing more fits
+		defer close(full)
+		_ = d.p.talk.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		for d.p.talk.conn.Send(fdpass.Failed{Reason: strings.Repeat("x", 1000)}) == nil {
+		}
+	}()
+	<-full
+	d.p.Pause(1)
+	_, goOn, heard := d.rests(2 * sendGrace)
+	goOn()
+	if len(heard) == 0 {
+		heard = append(heard, d.hears())
+	}
+	if want := (ChannelLost{3, "does not read its channel"}); heard[0] != want {
+		t.Errorf("heard %#v, want %#v", heard[0], want)
+	}
+}
+
+// TestRestOfALostChannel: a channel that is of no more use, while its process
+// lives, does not hold up a rest, nor a second one.
+func TestRestOfALostChannel(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	if err := d.child.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.wants(ChannelLost{3, "closed its channel"})
+	for range 3 {
+		_, goOn, _ := d.rests(2 * time.Second)
+		goOn()
+	}
+}
+
+// TestRestWhileTheProcessEnds: what it said last is heard before its end, however
+// the two fall together.
+func TestRestWhileTheProcessEnds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		before, after bool // the process ends before the rest, or else in it; its words come in it
+	}{
+		{"before it", true, false}, {"in it", false, false}, {"in it, after its last words", false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for range 10 {
+				d := talk(t)
+				if c.before {
+					d.says(fdpass.Drained{ID: 9})
+					d.end()
+				}
+				_, goOn, heard := d.rests(2 * time.Second)
+				if !c.before {
+					d.says(fdpass.Drained{ID: 9})
+				}
+				if !c.before && !c.after {
+					d.end()
+				}
+				goOn()
+				if c.after {
+					d.end()
+				}
+				if len(heard) == 0 {
+					heard = append(heard, d.hears())
+				}
+				if want := (SaidDrained{3, 9, 0}); heard[0] != want {
+					t.Fatalf("heard %#v, want %#v", heard[0], want)
+				}
+				d.isOver()
+			}
+		})
+	}
+}
+
+// isOver fails the test if the conversation goes on although the process ended
+// and another holds its channel open.
+func (d *dialogue) isOver() {
+	d.t.Helper()
+	done := make(chan struct{})
+	go func() { // ends with the conversation
+		defer close(done)
+		d.p.talks.Wait()
+	}()
+	select {
+	case <-done:
+	case e := <-d.events:
+		d.t.Errorf("heard %#v after its last words", e)
+	case <-time.After(5 * time.Second):
+		d.t.Error("the conversation goes on with a process that has ended")
+	}
+}
+
+// TestChildThatSaysTooMuch is lost: a rest then has nothing to wait for.
+func TestChildThatSaysTooMuch(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	said := make(chan error, 1)
+	go func() { // joined below
+		for {
+			if err := d.child.Send(fdpass.Stats{}); err != nil {
+				said <- err
+				return
+			}
+		}
+	}()
+	d.wants(ChannelLost{3, fmt.Sprintf("broke the protocol: more than %d messages in a second", messageLimit)})
+	if err := <-said; err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("it may go on: %v", err)
+	}
+	_, goOn, _ := d.rests(2 * time.Second)
+	goOn()
+}
