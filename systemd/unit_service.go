@@ -45,7 +45,7 @@ func (u Unit) about(b *strings.Builder) {
 Description=%s, run by supervisor
 %s# After so many attempts systemd gives up, and generations that still serve drain.
 StartLimitIntervalSec=30
-StartLimitBurst=50
+StartLimitBurst=100
 `, u.instance(), u.after())
 }
 
@@ -109,7 +109,9 @@ func (u Unit) ends(b *strings.Builder) {
 # ends them itself.
 KillMode=process
 Restart=on-failure
-RestartSec=100ms
+# At once: of a stop that comes before the next start systemd tells nobody, and
+# older ones leave the run directory, so that generations would wait for ever.
+RestartSec=0
 OOMPolicy=continue
 `)
 }

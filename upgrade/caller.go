@@ -64,6 +64,7 @@ func (c *listener) wait(ctx context.Context, ended <-chan struct{}, progress fun
 			c.rest(progress)
 			return report, nil
 		case <-ctx.Done():
+			c.rest(progress)
 			return Report{}, ctx.Err()
 		case <-ended:
 			select {

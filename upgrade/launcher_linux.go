@@ -69,9 +69,10 @@ type Hold interface {
 	// Group is the descriptor of the control group in which the generation is
 	// to be started, borrowed until End; -1 if there is none.
 	Group() int
-	// Join moves a process into the control group that could not be started
-	// there.
-	Join(pid int) error
+	// Within calls start so that the process it starts is in the control group
+	// from its beginning: for where the system does not take Group. It is start's
+	// error, or that of going there.
+	Within(start func() error) error
 	// Path is the path of the control group; "" if there is none.
 	Path() string
 	// Env are further entries for its environment.
@@ -225,13 +226,13 @@ func (noKeeper) Hold(int, string) (Hold, error) { return noHold{}, nil }
 
 type noHold struct{}
 
-func (noHold) Group() int                { return -1 }
-func (noHold) Join(int) error            { return nil }
-func (noHold) Path() string              { return "" }
-func (noHold) Env() []string             { return nil }
-func (noHold) Memory(int) (uint64, bool) { return 0, false }
-func (noHold) Kill()                     {}
-func (noHold) End()                      {}
+func (noHold) Group() int                      { return -1 }
+func (noHold) Within(start func() error) error { return start() }
+func (noHold) Path() string                    { return "" }
+func (noHold) Env() []string                   { return nil }
+func (noHold) Memory(int) (uint64, bool)       { return 0, false }
+func (noHold) Kill()                           {}
+func (noHold) End()                            {}
 
 // CleanEnv returns env without the variables that tell a process of
 // descriptors or of a service manager that are meant for its parent.

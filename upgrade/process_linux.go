@@ -186,16 +186,10 @@ func (p *process) execute(cmd *exec.Cmd) error {
 	if off {
 		return errors.New("it was called off before it ran")
 	}
-	joins, err := p.startIn(cmd)
-	if err != nil {
+	if err := p.startIn(cmd); err != nil {
 		return err
 	}
 	pid := cmd.Process.Pid
-	if joins {
-		if err := p.hold.Join(pid); err != nil {
-			p.log.Error("cannot move the process into its control group", "pid", pid, "error", err)
-		}
-	}
 	_ = cmd.Process.Release() // child waits for it
 	p.launcher.cfg.Children(pid, true)
 	_, ticks, err := readStat(pid)
@@ -214,17 +208,18 @@ func (p *process) execute(cmd *exec.Cmd) error {
 
 // startIn starts cmd in the generation's control group. Where the system does not
 // allow that (clone3(2) is filtered by systemd's RestrictNamespaces=, which says
-// ENOSYS), it starts in the supervisor's and has to join its own.
-func (p *process) startIn(cmd *exec.Cmd) (joins bool, err error) {
-	err = cmd.Start()
+// ENOSYS), the supervisor is in the group itself meanwhile. To move the process
+// later would leave behind what it had forked by then.
+func (p *process) startIn(cmd *exec.Cmd) error {
+	err := cmd.Start()
 	if !cmd.SysProcAttr.UseCgroupFD || !errors.Is(err, syscall.ENOSYS) {
-		return false, err
+		return err
 	}
 	again := &exec.Cmd{Path: cmd.Path, Args: cmd.Args, Dir: cmd.Dir, Env: cmd.Env, Stdout: cmd.Stdout, Stderr: cmd.Stderr,
 		ExtraFiles: cmd.ExtraFiles, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
-	err = again.Start()
+	err = p.hold.Within(again.Start)
 	cmd.Process = again.Process
-	return err == nil, err
+	return err
 }
 
 // adopt takes over what another supervisor knew.

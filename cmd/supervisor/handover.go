@@ -42,6 +42,9 @@ func (h *host) left(st upgrade.State) (handover.State, error) {
 func (h *host) persist(st upgrade.State) {
 	state, err := h.left(st)
 	if err == nil {
+		state.Metrics, err = h.stats.Save()
+	}
+	if err == nil {
 		err = handover.Save(h.dir.State(), state)
 	}
 	if err != nil && !h.unsaved {

@@ -102,10 +102,24 @@ type groupHold struct {
 	log    *slog.Logger
 }
 
-func (h groupHold) Group() int         { return h.group.FD() }
-func (h groupHold) Join(pid int) error { return h.group.Join(pid) }
-func (h groupHold) Path() string       { return h.group.Path() }
-func (h groupHold) Env() []string      { return []string{h.marker} }
+func (h groupHold) Group() int    { return h.group.FD() }
+func (h groupHold) Path() string  { return h.group.Path() }
+func (h groupHold) Env() []string { return []string{h.marker} }
+
+// Within has start fork a child in the group, where its descriptor is of no use.
+func (h groupHold) Within(start func() error) error {
+	leave, err := h.group.Enter()
+	if err != nil {
+		return err
+	}
+	err = start()
+	if stays := leave(); stays != nil {
+		// The end of the generation would be this process's own, and the next
+		// supervisor would go on.
+		h.log.Error("this process is in the control group of a generation", "error", stays)
+	}
+	return err
+}
 
 func (h groupHold) Memory(int) (uint64, bool) {
 	bytes, err := h.group.Memory()
@@ -140,11 +154,13 @@ type markerHold struct {
 	log    *slog.Logger
 }
 
-func (h *markerHold) Group() int     { return -1 }
-func (h *markerHold) Join(int) error { return nil }
-func (h *markerHold) Path() string   { return "" }
-func (h *markerHold) Env() []string  { return []string{h.marker} }
-func (h *markerHold) Kill()          {}
+func (h *markerHold) Group() int    { return -1 }
+func (h *markerHold) Path() string  { return "" }
+func (h *markerHold) Env() []string { return []string{h.marker} }
+func (h *markerHold) Kill()         {}
+
+// Within has nothing to enter.
+func (h *markerHold) Within(start func() error) error { return start() }
 
 // Memory adds up what the process and its descendants use.
 func (h *markerHold) Memory(pid int) (uint64, bool) {

@@ -253,24 +253,27 @@ func (h *host) supervise() (err error) {
 	if from := h.origin.state; from != nil {
 		cfg.From = &from.Supervisor
 	}
+	h.recount()
 	h.supervisor, err = upgrade.New(cfg)
-	return errors.Join(err, h.recount())
+	return err
 }
 
 // recount goes on with the counts of another supervisor.
-func (h *host) recount() error {
+func (h *host) recount() {
+	from := h.origin.state
+	if from == nil {
+		return
+	}
+	if len(from.Metrics) > 0 {
+		if err := h.stats.Restore(from.Metrics); err != nil {
+			h.log.Error("cannot go on with the counts of the last supervisor; they begin anew", "error", err)
+		}
+	}
 	if h.origin.killed {
 		h.stats.Recovered(len(h.origin.gathered.Survivors))
+	} else {
+		h.stats.Reexecuted()
 	}
-	from := h.origin.handed()
-	if from == nil {
-		return nil
-	}
-	if err := h.stats.Restore(from.Metrics); err != nil {
-		return err
-	}
-	h.stats.Reexecuted()
-	return nil
 }
 
 // counted takes what a generation reports; nil is its end, after which the

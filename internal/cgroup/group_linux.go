@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +16,7 @@ import (
 // A Group is the cgroup of one generation, with all that is below it. Its
 // methods may be called concurrently, but for Remove and Close, which end it.
 type Group struct {
+	tree *Tree
 	fd   int // keeps a group that is made anew under this name apart from this one
 	path string
 }
@@ -26,17 +26,36 @@ type Group struct {
 // 5.7). It is lent until Remove or Close.
 func (g *Group) FD() int { return g.fd }
 
-// Join moves a process into the group, where it could not be started in it.
-func (g *Group) Join(pid int) error {
-	f, err := g.open("cgroup.procs", unix.O_WRONLY)
-	if err == nil {
-		_, err = f.WriteString(strconv.Itoa(pid))
-		err = errors.Join(err, f.Close())
-	}
+// Enter moves this process, all of its threads, into the group until leave, so
+// that a child which is forked meanwhile is in the group from its first
+// instruction on: for where the system does not allow FD. A child that is moved
+// only after its start may have forked before. One group is entered at a time;
+// Enter waits until the last one was left. What else is forked meanwhile gets
+// into the group as well.
+func (g *Group) Enter() (leave func() error, err error) {
+	g.tree.entering.Lock()
+	defer func() {
+		if err != nil {
+			g.tree.entering.Unlock()
+			err = fmt.Errorf("cannot enter the cgroup %s: %w", g.path, err)
+		}
+	}()
+	// Opened first: what is left to fail then is one write.
+	back, err := os.OpenFile(filepath.Join(g.tree.path, leafName, "cgroup.procs"), os.O_WRONLY, 0)
 	if err != nil {
-		return fmt.Errorf("cannot move process %d into %s: %w", pid, g.path, err)
+		return nil, err
 	}
-	return nil
+	if err := put(filepath.Join(g.path, "cgroup.procs"), "0"); err != nil {
+		return nil, errors.Join(err, back.Close())
+	}
+	return func() error {
+		defer g.tree.entering.Unlock()
+		_, err := back.WriteString("0")
+		if err = errors.Join(err, back.Close()); err != nil {
+			return fmt.Errorf("cannot leave the cgroup %s: %w", g.path, err)
+		}
+		return nil
+	}, nil
 }
 
 // Path is the folder of the group in the file system.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -214,5 +215,50 @@ func TestMemoryOfAProcess(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEnterIsForTheTimeOfAStart: children are born in the group that this process
+// is in, one group at a time, and the process is back afterwards.
+func TestEnterIsForTheTimeOfAStart(t *testing.T) {
+	if !inside(t, 0, delegate) {
+		return
+	}
+	tree := own(t)
+	before := ownCgroup(t, os.Getpid())
+	var starts sync.WaitGroup
+	for n := range 4 {
+		starts.Go(func() {
+			g, err := tree.Group(n + 1)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			leave, err := g.Enter()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			child := exec.Command("sh", "-c", "sleep 1000 & exec sleep 1001")
+			err = child.Start()
+			if err := errors.Join(err, leave()); err != nil {
+				t.Error(err)
+				return
+			}
+			if in := ownCgroup(t, child.Process.Pid); filepath.Base(in) != groupName(n+1) {
+				t.Errorf("the child for generation %d is in %s", n+1, in)
+			}
+			if err := g.Kill(); err != nil {
+				t.Error(err)
+			}
+			_ = child.Wait()
+			if err := g.Remove(within(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	starts.Wait()
+	if now := ownCgroup(t, os.Getpid()); now != before {
+		t.Errorf("this process was in %s and is in %s", before, now)
 	}
 }

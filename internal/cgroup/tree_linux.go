@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,8 @@ var ErrNotDelegated = errors.New("no cgroup is delegated to this process")
 type Tree struct {
 	path string
 	lock int // a descriptor; -1: none
+
+	entering sync.Mutex // held while this process is in a group
 }
 
 // Own finds the cgroup v2 tree that was delegated to this process, and moves
@@ -148,7 +151,7 @@ func (t *Tree) Group(generation int) (*Group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the cgroup %s: %w", dir, err)
 	}
-	return &Group{fd: fd, path: dir}, nil
+	return &Group{tree: t, fd: fd, path: dir}, nil
 }
 
 // Left lists the generations whose groups are there, in order. A group may be

@@ -198,8 +198,6 @@ func TestWordsArriveAsTheyWere(t *testing.T) {
 func TestHardenedServiceServes(t *testing.T) {
 	each(t, func(t *testing.T, m machine) {
 		m.install(t, "web", "--no-socket", "--listen", "http=tcp://127.0.0.1:80", "--bake", "200ms", "--", program)
-		m.WriteUnit(t, "web.service.d/type.conf", "[Service]\nType=exec\n") // what it says to systemd is not asked here
-		m.Reload(t)
 		m.Systemctl(t, "start", "web.service")
 		client := &http.Client{Transport: &http.Transport{DialContext: m.Dial, DisableKeepAlives: true}, Timeout: patience}
 		m.answers(t, client, "generation 1,")

@@ -1,0 +1,66 @@
+package units
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestReloadIsAnUpgrade: "systemctl reload" waits for the verdict, and fails
+// unless that is committed.
+func TestReloadIsAnUpgrade(t *testing.T) {
+	eachSite(t, nil, func(t *testing.T, s site) {
+		run := s.load(t)
+		s.Systemctl(t, "reload", "web.service")
+		s.active(t, 2)
+
+		s.release(t, "exec "+misbehave+" -fail 'as asked'")
+		_, err := s.TrySystemctl(t.Context(), "reload", "web.service")
+		if err == nil || !strings.Contains(err.Error(), "failed") {
+			t.Errorf("a bad candidate: %v", err)
+		}
+		if log := s.Journal(t, "--unit=web", "--output=cat"); !strings.Contains(log, "aborted: ") || !strings.Contains(log, "as asked") {
+			t.Errorf("the verdict is not in the journal:\n%s", log)
+		}
+		s.active(t, 2)
+
+		s.release(t, "exec "+misbehave)
+		s.Systemctl(t, "reload", "web.service")
+		s.active(t, 4)
+		s.unharmed(t, run)
+		s.stop(t, "web.socket")
+	})
+}
+
+// TestSignalledReloadEnds: with Type=notify-reload "systemctl reload" returns,
+// whatever the verdict, and the service goes on.
+func TestSignalledReloadEnds(t *testing.T) {
+	each(t, func(t *testing.T, m machine) {
+		if m.Version < 253 {
+			return // it does not know Type=notify-reload
+		}
+		s := site{m}
+		s.prepare(t, "--systemd", "254", "--notify-reload")
+		s.Systemctl(t, "start", "web.service")
+		run := s.load(t)
+		for _, c := range []struct {
+			release, verdict string
+			active           int
+		}{
+			{"exec " + misbehave, "committed: ", 2},
+			{"exec " + misbehave + " -fail 'as asked'", "aborted: ", 2},
+			{missing, "refused: ", 2},
+			{"exec " + misbehave, "committed: ", 4},
+		} {
+			s.release(t, c.release)
+			s.Systemctl(t, "reload", "web.service")
+			if state := s.Show(t, "web.service", "ActiveState"); state != "active" {
+				t.Errorf("after %s the service is %s", c.verdict, state)
+			}
+			if st := s.active(t, c.active); !strings.HasPrefix(st.last(), c.verdict) {
+				t.Errorf("the verdict is %q, want %s", st.last(), c.verdict)
+			}
+		}
+		s.unharmed(t, run)
+		s.stop(t, "web.socket")
+	})
+}

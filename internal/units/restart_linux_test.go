@@ -1,0 +1,125 @@
+package units
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/supervisor/internal/load"
+)
+
+// TestRestartKeepsClientsWaiting: with a socket unit "systemctl restart" is a
+// fresh start, for which clients wait in the queue.
+func TestRestartKeepsClientsWaiting(t *testing.T) {
+	eachSite(t, nil, func(t *testing.T, s site) {
+		run := s.load(t, load.Traffic{Pattern: load.InFlight, Clients: 2, Path: "/slow?ms=200"})
+		served(t, s, run)
+		before := s.mainPID(t)
+		s.Systemctl(t, "restart", "web.service")
+		s.active(t, 1)
+		if now := s.mainPID(t); now == before {
+			t.Errorf("the supervisor is still process %d", now)
+		}
+		s.unharmed(t, run)
+		s.stop(t, "web.socket")
+	})
+}
+
+// TestRestartWithoutASocketUnit: the service manager's descriptor store has the
+// listener meanwhile, so that nobody is refused.
+func TestRestartWithoutASocketUnit(t *testing.T) {
+	eachSite(t, []string{"--no-socket"}, func(t *testing.T, s site) {
+		s.stored(t, "1")
+		run := s.load(t)
+		served(t, s, run)
+		began := time.Now()
+		s.Systemctl(t, "restart", "web.service")
+		t.Logf("systemd %d: restarted in %d ms", s.Version, time.Since(began).Milliseconds())
+		s.active(t, 1)
+		s.stored(t, "1")
+		s.unharmed(t, run)
+		s.stop(t)
+		if conn, err := s.Dial(t.Context(), "tcp", address); err == nil {
+			conn.Close()
+			t.Error("somebody listens after the stop")
+		}
+	})
+}
+
+// stored waits until the service manager keeps so many descriptors.
+func (s site) stored(t *testing.T, want string) {
+	t.Helper()
+	s.Await(t, want+" descriptors in the store", patience, func() bool {
+		return s.Show(t, "web.service", "NFileDescriptorStore") == want
+	})
+}
+
+// TestStopRightAfterACrash: what a killed supervisor left ends with the service,
+// whether or not the next one has come.
+func TestStopRightAfterACrash(t *testing.T) {
+	eachSite(t, nil, func(t *testing.T, s site) {
+		for _, later := range []time.Duration{0, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
+			s.Systemctl(t, "start", "web.service")
+			s.active(t, 1)
+			group := s.group(t)
+			s.Kill(t, s.mainPID(t), syscall.SIGKILL)
+			<-time.After(later)
+			s.Systemctl(t, "stop", "web.service", "web.socket")
+			t.Logf("systemd %d: stopped %v after the crash", s.Version, later)
+			s.nothingLeft(t, group)
+		}
+	})
+}
+
+// TestSweepAfterAStopThatTookTooLong: systemd kills a supervisor that waits for
+// a generation for too long, and "supervisor sweep" the generation.
+func TestSweepAfterAStopThatTookTooLong(t *testing.T) {
+	eachSite(t, []string{"--drain-timeout", "1m"}, func(t *testing.T, s site) {
+		// One that cannot ask for more time.
+		s.WriteUnit(t, "web.service.d/stop.conf", "[Service]\nType=exec\nNotifyAccess=none\nTimeoutStopSec=300ms\n")
+		s.Reload(t)
+		s.Systemctl(t, "restart", "web.service")
+		s.active(t, 1)
+		s.release(t, "setsid sleep 1000 &\nexec "+misbehave+" -ignore-term")
+		s.Systemctl(t, "reload", "web.service")
+		s.active(t, 2)
+		slow := s.slow(t)
+		s.stop(t, "web.socket")
+		slow.Stop()
+		if result := s.Show(t, "web.service", "Result"); result != "timeout" {
+			t.Errorf("the result is %s", result)
+		}
+	})
+}
+
+// TestCrashInTheMidstOfAStop: systemd does not start a supervisor again that was
+// told to stop, so "supervisor sweep" ends what it left.
+func TestCrashInTheMidstOfAStop(t *testing.T) {
+	eachSite(t, []string{"--drain-timeout", "1m"}, func(t *testing.T, s site) {
+		s.release(t, "setsid sleep 1000 &\nexec "+misbehave+" -ignore-term")
+		s.Systemctl(t, "reload", "web.service")
+		s.active(t, 2)
+		slow := s.slow(t)
+		group := s.group(t)
+		s.Systemctl(t, "stop", "--no-block", "web.service", "web.socket")
+		s.await(t, "a drain", func(st status) bool { return len(st.in("draining")) == 1 })
+		s.Kill(t, s.mainPID(t), syscall.SIGKILL)
+		s.nothingLeft(t, group)
+		slow.Stop()
+	})
+}
+
+// slow is a request that keeps a drain going.
+func (s site) slow(t *testing.T) *load.Run {
+	t.Helper()
+	run, err := load.Start(t.Context(), load.Config{
+		Target: "http://" + address, Dial: s.Dial, Duration: time.Minute,
+		Traffic: []load.Traffic{{Pattern: load.InFlight, Clients: 1, Path: "/slow?ms=20000"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { run.Stop() })
+	s.Await(t, "the request", patience, func() bool { return run.Snapshot().InFlight == 1 })
+	return run
+}
