@@ -37,6 +37,10 @@ type process struct {
 	out          chan fdpass.Message // to be sent
 	ended        chan struct{}       // closed when the process can be reaped
 	talks        sync.WaitGroup      // the conversations
+	// parting is held for writing from the reaping of the process until its end has
+	// been delivered, and for reading while it is at rest: another supervisor then
+	// finds a process that it can reap, or hears of its end.
+	parting sync.RWMutex
 
 	mu       sync.Mutex
 	hold     Hold            // nil before the start
@@ -71,6 +75,8 @@ func (p *process) run() {
 // runAdopted is the rest of the life of a process that runs already.
 func (p *process) runAdopted(s ProcessState) {
 	if !p.hasChild() {
+		p.parting.Lock()
+		defer p.parting.Unlock()
 		p.exited(false, "ended while it had no supervisor")
 		return
 	}
@@ -104,6 +110,8 @@ func (p *process) live() {
 		p.talks.Wait()
 		_ = talk.conn.Close()
 	}
+	p.parting.Lock()
+	defer p.parting.Unlock()
 	end := p.reap()
 	p.exited(end.clean(), end.String())
 }
@@ -342,7 +350,7 @@ func (p *process) Kill() {
 	p.kill(syscall.SIGKILL)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.hold != nil {
+	if p.hold != nil && p.alive { // while it is being started, this process may be in its group
 		p.hold.Kill()
 	}
 }
@@ -411,24 +419,29 @@ func (p *process) State() ProcessState {
 }
 
 func (p *process) Rest() (channel int, goOn func()) {
+	p.parting.RLock()
 	p.mu.Lock()
 	talk := p.talk
 	p.mu.Unlock()
 	if talk == nil {
-		return 0, func() {}
+		return 0, p.parting.RUnlock
 	}
 	over := talk.rest()
 	if over == nil {
-		return 0, func() {}
+		return 0, p.parting.RUnlock
+	}
+	rested := func() {
+		over()
+		p.parting.RUnlock()
 	}
 	channel, err := talk.conn.Duplicate()
 	if err != nil {
 		p.log.Warn("cannot hand on the channel of a generation; it will have to come back by itself", "error", err)
-		return 0, over
+		return 0, rested
 	}
 	return channel, func() {
 		closeFD(channel)
-		over()
+		rested()
 	}
 }
 
