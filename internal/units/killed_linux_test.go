@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestKilledSupervisorIsReplaced: systemd starts the next one, which adopts the
@@ -96,7 +97,17 @@ func TestReexec(t *testing.T) {
 			}
 		}
 		reexec()
+		slow := s.slow(t, time.Second)
 		s.Systemctl(t, "reload", "web.service")
+		s.await(t, "a drain", func(st status) bool { return len(st.in("draining")) == 1 })
+		out := run(t, s.Command(t.Context(), supervisor, "reexec", "--name", "web"))
+		if st, err := s.ask(t); err != nil || len(st.in("draining")) != 1 {
+			t.Errorf("not in the midst of the drain: %+v, %v: %s", st.Generations, err, out)
+		}
+		if err := <-slow; err != nil {
+			t.Errorf("the request of the generation that drained: %v", err)
+		}
+		s.active(t, 2)
 		reexec()
 		if now, n := s.mainPID(t), s.Show(t, "web.service", "NRestarts"); now != pid || n != "0" {
 			t.Errorf("MainPID was %d and is %d after %s restarts", pid, now, n)

@@ -24,8 +24,12 @@ func TestReloadIsAnUpgrade(t *testing.T) {
 		s.active(t, 2)
 
 		s.release(t, "exec "+misbehave)
+		s.Reload(t) // of the units
 		s.Systemctl(t, "reload", "web.service")
 		s.active(t, 4)
+		s.Reload(t)
+		s.Systemctl(t, "reload", "web.service")
+		s.active(t, 5)
 		s.unharmed(t, run)
 		s.stop(t, "web.socket")
 	})
@@ -61,6 +65,35 @@ func TestSignalledReloadEnds(t *testing.T) {
 			}
 		}
 		s.unharmed(t, run)
+		s.stop(t, "web.socket")
+	})
+}
+
+// TestSocketUnitRestartedBesideTheService: systemd closes its copy of the socket
+// and cannot open another, which the service survives; its next start opens the
+// socket again.
+func TestSocketUnitRestartedBesideTheService(t *testing.T) {
+	eachSite(t, nil, func(t *testing.T, s site) {
+		run := s.load(t)
+		served(t, s, run)
+		_, err := s.TrySystemctl(t.Context(), "restart", "web.socket")
+		if err == nil {
+			t.Error("the restart of web.socket is no error")
+		}
+		if log := s.Journal(t, "--unit=web.socket", "--output=cat"); !strings.Contains(log, "already active, refusing") {
+			t.Errorf("the journal of web.socket has\n%s", log)
+		}
+		served(t, s, run)
+		s.Systemctl(t, "reload", "web.service")
+		s.active(t, 2)
+		s.unharmed(t, run)
+
+		s.Systemctl(t, "restart", "web.service")
+		s.active(t, 1)
+		if state := s.Show(t, "web.socket", "ActiveState"); state != "active" {
+			t.Errorf("web.socket is %s", state)
+		}
+		s.unharmed(t, s.load(t))
 		s.stop(t, "web.socket")
 	})
 }

@@ -1,6 +1,11 @@
 package units
 
 import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -83,9 +88,8 @@ func TestSweepAfterAStopThatTookTooLong(t *testing.T) {
 		s.release(t, "setsid sleep 1000 &\nexec "+misbehave+" -ignore-term")
 		s.Systemctl(t, "reload", "web.service")
 		s.active(t, 2)
-		slow := s.slow(t)
+		s.slow(t, time.Minute)
 		s.stop(t, "web.socket")
-		slow.Stop()
 		if result := s.Show(t, "web.service", "Result"); result != "timeout" {
 			t.Errorf("the result is %s", result)
 		}
@@ -99,27 +103,36 @@ func TestCrashInTheMidstOfAStop(t *testing.T) {
 		s.release(t, "setsid sleep 1000 &\nexec "+misbehave+" -ignore-term")
 		s.Systemctl(t, "reload", "web.service")
 		s.active(t, 2)
-		slow := s.slow(t)
+		s.slow(t, time.Minute)
 		group := s.group(t)
 		s.Systemctl(t, "stop", "--no-block", "web.service", "web.socket")
 		s.await(t, "a drain", func(st status) bool { return len(st.in("draining")) == 1 })
 		s.Kill(t, s.mainPID(t), syscall.SIGKILL)
 		s.nothingLeft(t, group)
-		slow.Stop()
 	})
 }
 
-// slow is a request that keeps a drain going.
-func (s site) slow(t *testing.T) *load.Run {
+// slow sends a request that takes a time, and so keeps a drain going. What
+// becomes of it is in the channel.
+func (s site) slow(t *testing.T, takes time.Duration) <-chan error {
 	t.Helper()
-	run, err := load.Start(t.Context(), load.Config{
-		Target: "http://" + address, Dial: s.Dial, Duration: time.Minute,
-		Traffic: []load.Traffic{{Pattern: load.InFlight, Clients: 1, Path: "/slow?ms=20000"}},
+	ctx, cancel := context.WithCancel(t.Context())
+	sent, answered := make(chan struct{}), make(chan error, 1)
+	client := &http.Client{Transport: &http.Transport{DialContext: s.Dial, DisableKeepAlives: true}}
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		ctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }})
+		body, err := get(ctx, client, fmt.Sprintf("http://%s/slow?ms=%d", address, takes.Milliseconds()))
+		if err == nil && body != "slow\n" {
+			err = fmt.Errorf("the answer is %q", body)
+		}
+		answered <- err
 	})
-	if err != nil {
+	t.Cleanup(func() { cancel(); asking.Wait() })
+	select {
+	case <-sent:
+	case err := <-answered:
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { run.Stop() })
-	s.Await(t, "the request", patience, func() bool { return run.Snapshot().InFlight == 1 })
-	return run
+	return answered
 }

@@ -35,11 +35,17 @@ func each(t *testing.T, f func(t *testing.T, m machine)) {
 	t.Parallel()
 	systemdtest.Each(t, func(t *testing.T, m *systemdtest.Machine) {
 		t.Parallel()
-		for pkg, path := range map[string]string{"../../cmd/supervisor": supervisor, "../../examples/http": program} {
-			run(t, m.Command(t.Context(), "install", "-D", m.Build(t, pkg), path))
-		}
-		f(t, machine{m})
+		f(t, equip(t, m))
 	})
+}
+
+// equip installs the supervisor and an example.
+func equip(t *testing.T, m *systemdtest.Machine) machine {
+	t.Helper()
+	for pkg, path := range map[string]string{"../../cmd/supervisor": supervisor, "../../examples/http": program} {
+		run(t, m.Command(t.Context(), "install", "-D", m.Build(t, pkg), path))
+	}
+	return machine{m}
 }
 
 // run returns what a command wrote to either stream.

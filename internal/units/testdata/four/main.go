@@ -1,11 +1,12 @@
 // Command four is a service with four listeners: http and admin (TCP) and
-// local (Unix) speak HTTP, ping (UDP) sends back what it gets. Each answer names
-// the listener and the generation.
+// local (Unix) send back over HTTP what they get and say who they are, ping (UDP)
+// does so with the generation.
 package main
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -20,9 +21,10 @@ func main() {
 		log.Fatal(err)
 	}
 	for _, name := range []string{"http", "admin", "local"} {
-		answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("X-Generation", strconv.Itoa(svc.Generation()))
-			fmt.Fprintf(w, "%s of generation %d", name, svc.Generation())
+			w.Header().Set("X-Listener", name)
+			_, _ = io.Copy(w, r.Body)
 		})
 		if err := svc.ServeHTTP(name, &http.Server{Handler: answer}); err != nil {
 			log.Fatal(err)
@@ -39,6 +41,7 @@ func main() {
 }
 
 func pong(conn net.PacketConn, generation int) {
+	defer conn.Close() // the last answer is out
 	packet := make([]byte, 1500)
 	for {
 		n, from, err := conn.ReadFrom(packet)
