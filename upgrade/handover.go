@@ -271,5 +271,6 @@ func (st State) Validate() error {
 	if st.Service == "" {
 		return errors.New("it does not say of which service it is")
 	}
-	return nil
+	_, err := RestoreMachine(Policy{}, st.Machine)
+	return err
 }

@@ -13,7 +13,8 @@ const unheard = "; it never said hello: does the program speak the protocol (pac
 // step feeds one event to the machine and performs what it answers.
 func (s *Supervisor) step(e Event) {
 	s.stranger = ""
-	if g := s.generations[s.machine.starting()]; g != nil {
+	_, anew := e.(Recovered) // what was said to a supervisor that was killed is not known
+	if g := s.generations[s.machine.starting()]; g != nil && !anew {
 		if snapshot := g.process.Snapshot(); snapshot.PID != 0 && !snapshot.Joined {
 			s.stranger = unheard
 		}

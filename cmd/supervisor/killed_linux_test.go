@@ -1,179 +1,83 @@
 package main
 
 import (
-	"bytes"
-	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"syscall"
 	"testing"
-	"time"
 
-	"example.com/supervisor/cmd/supervisor/internal/control"
-	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
 )
 
-// TestKilledSupervisorLosesNoConnection kills the supervisor with SIGKILL in
-// each phase of an upgrade, under load. The generations serve on.
+// TestKilledSupervisorLosesNoConnection kills the supervisor with SIGKILL in each
+// phase of an upgrade, under load, and starts it again with the same arguments,
+// as a shell loop does. Its generations serve on, the next supervisor takes them
+// over, each in its role, and who waits for the verdict is told one.
 func TestKilledSupervisorLosesNoConnection(t *testing.T) {
 	t.Parallel()
+	program := misbehaveIn(t)
 	for _, c := range []struct {
 		name    string
 		flags   []string // of supervisor run
-		program []string // of the upgrade; nil: none
+		first   []string // of the first generation
+		upgrade []string // of the candidate; nil: there is no upgrade
 		seen    func(upgrade.Status) bool
+		verdict upgrade.Verdict
+		reason  string
+		active  int // the generation that is, in the end
 	}{
-		{"idle", nil, nil, inPhase(upgrade.PhaseIdle)},
-		{"start", nil, []string{"web", "-hang"}, inPhase(upgrade.PhaseStart)},
-		{"ready", []string{"--probe", "/"}, []string{"web", "-sick", "/dev/null"}, inPhase(upgrade.PhaseReady)},
-		{"overlap", []string{"--overlap", "1m"}, []string{"web"}, inPhase(upgrade.PhaseOverlap)},
-		{"gate", []string{"--settle", "5s"}, []string{"web"}, inPhase(upgrade.PhaseGate)},
-		{"bake", []string{"--bake", "1m"}, []string{"web"}, inPhase(upgrade.PhaseBake)},
-		{"drain", []string{"--bake", "0s"}, []string{"web"}, func(s upgrade.Status) bool {
+		{"idle", nil, nil, nil, inPhase(upgrade.PhaseIdle), "", "", 1},
+		{"start", nil, nil, []string{"-hang-before-ready"}, inPhase(upgrade.PhaseStart),
+			upgrade.Aborted, "the supervisor was killed during the start", 1},
+		{"ready", []string{"--probe", "/"}, nil, []string{"-unhealthy"}, inPhase(upgrade.PhaseReady),
+			upgrade.Aborted, "the supervisor was killed during the probe", 1},
+		{"overlap", []string{"--overlap", "1500ms"}, nil, []string{}, inPhase(upgrade.PhaseOverlap),
+			upgrade.Aborted, "the supervisor was killed during the overlap", 1},
+		{"gate", []string{"--settle", "1500ms"}, nil, []string{}, inPhase(upgrade.PhaseGate),
+			upgrade.Aborted, "the supervisor was killed during the gate", 1},
+		{"cut-over", []string{"--pause-timeout", "5s"}, []string{"-ignore-pause"}, []string{}, inPhase(upgrade.PhaseCutOver),
+			upgrade.Aborted, "the supervisor was killed during the cut-over", 1},
+		{"bake", []string{"--bake", "1500ms"}, nil, []string{}, inPhase(upgrade.PhaseBake),
+			upgrade.RolledBack, "the supervisor was killed during the bake", 1},
+		{"rollback", []string{"--bake", "5s", "--pause-timeout", "5s", "--probe", "/", "--probe-failures", "1"}, []string{"-ignore-resume"}, []string{"-unhealthy-after", "600ms"},
+			inPhase(upgrade.PhaseRollback), upgrade.RolledBack, "not well, as asked", 1},
+		{"drain", nil, nil, []string{}, func(s upgrade.Status) bool {
 			return len(s.Generations) == 2 && s.Generations[0].Role == upgrade.RoleDraining
-		}},
+		}, upgrade.Committed, "", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := runKillable(t, c.flags...)
-			client := control.NewClient(filepath.Join(s.dir, "control.sock"))
-			status := awaitStatus(t, client, func(st upgrade.Status) bool {
-				return len(st.Generations) == 1 && st.Generations[0].Role == upgrade.RoleActive
-			})
-			run, err := load.Start(t.Context(), load.Config{Target: "http://" + status.Listeners[0].Address, Duration: time.Minute, Traffic: []load.Traffic{
-				{Pattern: load.NewConnection, Rate: 100},
-				{Pattern: load.KeepAlive, Clients: 4, Rate: 25, Method: http.MethodPost, PayloadBytes: 10},
-				{Pattern: load.InFlight, Clients: 2, Path: "/slow?for=700ms"},
-			}})
-			if err != nil {
-				t.Fatal(err)
+			flags := append([]string{"--bake", "300ms", "--settle", "50ms"}, c.flags...)
+			l := found(t, append([]string{program}, c.first...), flags...)
+			run := l.traffic("http://" + l.serves().Listeners[0].Address)
+			l.answered(run, 20)
+			var asked *pendingUpgrade
+			if c.upgrade != nil {
+				asked = l.upgrade(append([]string{program}, c.upgrade...), true)
 			}
-			if c.program != nil {
-				asked := make(chan struct{})
-				go func() { // ends with the supervisor
-					defer close(asked)
-					_, _ = client.Attempt(t.Context(), upgrade.KindUpgrade, upgrade.Request{Program: &upgrade.Program{Command: c.program}}, func([]byte, control.Line) {})
-				}()
-				t.Cleanup(func() { <-asked })
+			l.await(c.name, c.seen)
+			l.kill()
+			l.answered(run, 30) // without a supervisor
+			l.start()
+			if asked != nil {
+				asked.verdict(c.verdict, c.reason)
 			}
-			status = awaitStatus(t, client, c.seen)
-			s.kill(t)
-			<-time.After(time.Second) // of load without a supervisor
-			report := run.Stop()
-			if report.OK == 0 || report.Failed > 0 {
-				t.Errorf("%d of %d requests failed: %v\n%+v", report.Failed, report.Requests, report.FailedByKind, report.Traffic)
+			status := l.serves()
+			if got := status.Generations[0].Generation; got != c.active {
+				t.Errorf("generation %d is active, want %d", got, c.active)
 			}
-			t.Logf("%d requests, %d failed", report.Requests, report.Failed)
-			endOrphans(t, status)
+			if asked != nil && (len(status.Reports) != 1 || status.Reports[0].Verdict != c.verdict || status.Reports[0].Request != asked.report.Request) {
+				t.Errorf("the status has the reports %+v", status.Reports)
+			}
+			l.answered(run, 30)
+			l.upgradesOn(program)
+			l.noneFailed(run)
+			l.stop()
 		})
 	}
 }
 
 func inPhase(p upgrade.Phase) func(upgrade.Status) bool {
 	return func(s upgrade.Status) bool {
-		unborn := func(g upgrade.GenerationStatus) bool { return g.PID == 0 } // nobody could end it afterwards
+		unborn := func(g upgrade.GenerationStatus) bool { return g.PID == 0 }
 		return s.Phase == p && !slices.ContainsFunc(s.Generations, unborn)
 	}
-}
-
-// killable is a supervisor in a process of its own.
-type killable struct {
-	cmd *exec.Cmd
-	dir string
-}
-
-func runKillable(t *testing.T, flags ...string) *killable {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "sv") // short enough for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	k := &killable{dir: filepath.Join(dir, "run")}
-	args := append([]string{"run", "--name", "web", "--run-dir", k.dir, "--listen", "http=tcp://127.0.0.1:0"}, flags...)
-	k.cmd = exec.Command("supervisor", append(args, "--", "web")...)
-	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	k.cmd.Stdout, k.cmd.Stderr = out, out
-	if err := k.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if k.cmd.ProcessState == nil {
-			k.kill(t)
-		}
-		if t.Failed() {
-			text, _ := os.ReadFile(out.Name())
-			t.Logf("%s", text)
-		}
-	})
-	return k
-}
-
-func (k *killable) kill(t *testing.T) {
-	t.Helper()
-	if err := k.cmd.Process.Kill(); err != nil {
-		t.Error(err)
-	}
-	_ = k.cmd.Wait()
-}
-
-// awaitStatus polls the status until ok says so.
-func awaitStatus(t *testing.T, client *control.Client, ok func(upgrade.Status) bool) upgrade.Status {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(patience)
-	for {
-		status, err := client.Status(t.Context())
-		if err == nil && ok(status) {
-			return status
-		}
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("waited in vain: %+v, %v", status, err)
-		}
-	}
-}
-
-// endOrphans ends the generations that outlived their supervisor.
-func endOrphans(t *testing.T, status upgrade.Status) {
-	t.Helper()
-	for _, g := range status.Generations {
-		handle, err := os.FindProcess(g.PID) // by pidfd: it is that process or none
-		if err != nil {
-			continue
-		}
-		_ = handle.Signal(syscall.SIGTERM)
-		late := time.After(patience)
-		tick := time.NewTicker(5 * time.Millisecond)
-		for handle.Signal(syscall.Signal(0)) == nil && !zombie(g.PID) {
-			select {
-			case <-tick.C:
-			case <-late:
-				_ = handle.Kill()
-				t.Errorf("generation %d did not end on SIGTERM", g.Generation)
-			}
-		}
-		tick.Stop()
-		_ = handle.Release()
-	}
-}
-
-// zombie reports whether the process has ended and waits for init to reap it.
-func zombie(pid int) bool {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return true
-	}
-	_, rest, _ := bytes.Cut(text, []byte(") "))
-	return bytes.HasPrefix(rest, []byte("Z"))
 }

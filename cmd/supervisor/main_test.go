@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		"web":        web,
 		"fetch":      fetch,
 		"datagrams":  datagrams,
+		"trio":       trio,
 	})
 }
 

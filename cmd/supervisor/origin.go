@@ -37,6 +37,8 @@ type origin struct {
 	// killed tells that the other one was killed; otherwise it has executed this
 	// program in its place.
 	killed bool
+	// unusable is why what another supervisor left cannot be used, if so.
+	unusable error
 	// gathered are the generations that came back, and what they gave back.
 	gathered upgrade.Gathered
 	// unclaimed are the names under which the service manager keeps what nobody
@@ -85,10 +87,29 @@ func (o *origin) recall(d *rundir.Dir, service string, log *slog.Logger) {
 	}
 	if err != nil {
 		log.Error("what the last supervisor left cannot be used; this one begins anew", "file", d.State(), "error", err)
+		o.unusable = err
 		return
 	}
 	log.Warn("the last supervisor was killed; looking for its generations", "count", len(state.Supervisor.Generations))
 	o.state, o.killed = &state, true
+	d.Succeed(state.Made)
+}
+
+// advice says what is to be done about generations that hold the listeners.
+func (o *origin) advice() string {
+	if o.unusable != nil {
+		return fmt.Sprintf("its supervisor was killed, and what that has written down cannot be used (%v), so that nobody can take over its generations, which may still serve: end them with kill -TERM (%s), then start it again", o.unusable, rundir.Holders)
+	}
+	var mute []string
+	for _, g := range o.missed() {
+		if slices.ContainsFunc(o.gathered.Survivors, func(s upgrade.Survivor) bool { return s.Mute && s.Generation == g.Generation }) {
+			mute = append(mute, fmt.Sprintf("generation %d (pid %d)", g.Generation, g.PID))
+		}
+	}
+	if len(mute) > 0 {
+		return fmt.Sprintf("its supervisor was killed, and %s did not come back within %v: have it go on, or end it with kill -KILL, then start it again", strings.Join(mute, ", "), gatherTimeout)
+	}
+	return rundir.Orphans
 }
 
 // handed is what a supervisor left that executed this program; nil if there was

@@ -131,7 +131,7 @@ func (h *host) openDir(getenv func(string) string) error {
 func (h *host) openListeners(ctx context.Context) error {
 	sources, err := h.origin.sources(ctx, h.cfg)
 	if errors.Is(err, listen.ErrInUse) && h.dir.Left {
-		return fmt.Errorf("%w; service %s left %s: %s", err, h.cfg.ServiceName(), h.dir.Path, rundir.Orphans)
+		return fmt.Errorf("%w; service %s left %s: %s", err, h.cfg.ServiceName(), h.dir.Path, h.origin.advice())
 	}
 	if err != nil {
 		return err

@@ -152,6 +152,19 @@ func Adopt(place Place, lock int, made []string) (*Dir, error) {
 	return d, nil
 }
 
+// Succeed has the directories removed at the end that a supervisor made which was
+// killed, as its [Dir.Made] told. Only the directory itself and those that hold it
+// count.
+func (d *Dir) Succeed(made []string) {
+	var all []string
+	for _, dir := range made {
+		if filepath.IsAbs(dir) && (dir == d.Path || strings.HasPrefix(d.Path, dir+"/")) {
+			all = append(all, dir)
+		}
+	}
+	d.made = append(all, d.made...)
+}
+
 // Made are the directories that were made for it, outermost first.
 func (d *Dir) Made() []string { return d.made }
 

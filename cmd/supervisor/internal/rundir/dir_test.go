@@ -210,6 +210,31 @@ func TestAdoptedDirectoryStaysLocked(t *testing.T) {
 	}
 }
 
+// TestSuccessorRemovesWhatTheDeadOneMade: and nothing else that it is told.
+func TestSuccessorRemovesWhatTheDeadOneMade(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	place := Place{Path: filepath.Join(root, "a", "b")}
+	other := filepath.Join(root, "a", "bc")
+	if err := os.MkdirAll(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dead := openDir(t, place)
+	made := dead.Made()
+	dead.lock.Close() // as the kernel does
+	next := openDir(t, place)
+	next.Succeed(append(made, other, "relative", ""))
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(place.Path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is left: %v", err)
+	}
+	if _, err := os.Lstat(other); err != nil {
+		t.Error(err)
+	}
+}
+
 // leaveSocket leaves a socket file that nobody listens at.
 func leaveSocket(t *testing.T, path string) {
 	t.Helper()

@@ -55,9 +55,12 @@ func roots(getenv func(string) string, system string) []string {
 	return []string{system}
 }
 
+// Holders says who holds a listener.
+const Holders = "ss -ltnp, or -lxp for Unix sockets, shows their pids"
+
 // Orphans says what is to be done about the generations of a supervisor that
 // was killed.
-const Orphans = "its supervisor was killed, and generations of it may still serve: start it again as before, and it takes them over; or end them with kill -TERM: ss -ltnp, or -lxp for Unix sockets, shows their pids"
+const Orphans = "its supervisor was killed, and generations of it may still serve: start it again as before, and it takes them over; or end them with kill -TERM: " + Holders
 
 // Find returns the control socket of the service called name or, with no name,
 // of the only one there is. ask tells the name of the service behind a socket;

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/supervisor/upgrade"
+)
+
+// TestSupervisorKilledInABackOff: with no generation alive and no service manager
+// to keep the sockets nobody holds them, so that clients wait for the next
+// supervisor; that one starts the service without a back-off, as its own death was
+// no fault of it.
+func TestSupervisorKilledInABackOff(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	port, err := findPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := found(t, []string{program}, "--listen", "http=tcp://127.0.0.1:"+port, "--backoff-min", "1h", "--backoff-max", "1h", "--bake", "100ms")
+	signalTo(t, l.serves().Generations[0].PID, syscall.SIGKILL)
+	l.await("a back-off", func(s upgrade.Status) bool { return s.Restart != nil && len(s.Generations) == 0 })
+	l.succeed()
+	status := l.serves()
+	if n := status.Generations[0].Generation; n != 2 || status.Restarts != 1 {
+		t.Errorf("generation %d is active after %d restarts, want 2 after 1", n, status.Restarts)
+	}
+	run := l.traffic("http://127.0.0.1:" + port)
+	l.answered(run, 20)
+	l.upgradesOn(program)
+	l.noneFailed(run)
+	l.stop()
+}
+
+// TestSupervisorKilledWhileItStops: the next one goes on stopping, what clients
+// have begun is finished, and nothing is left.
+func TestSupervisorKilledWhileItStops(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	l := found(t, []string{program, "-grandchild"}, "--drain-timeout", "10s")
+	slow := request(t, l.await("an active generation", oneActive).Listeners[0].Address, "/slow?ms=1500")
+	stopped := make(chan error, 1)
+	go func() { stopped <- l.client.Stop(t.Context(), false) }() // joined below
+	l.await("a stop", func(s upgrade.Status) bool {
+		return s.Stopping && len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleDraining
+	})
+	l.succeed()
+	if err := <-stopped; err == nil {
+		t.Error("the client is told that it has stopped")
+	}
+	if answer := slow(); answer != "slow" {
+		t.Errorf("the client of the service got %q", answer)
+	}
+	l.hasEnded()
+}
+
+// request sends a GET that is in flight when it returns, and reads its answer.
+func request(t *testing.T, address, path string) (answer func() string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path); err != nil {
+		t.Fatal(err)
+	}
+	return func() string {
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		text, err := io.ReadAll(conn)
+		if err != nil {
+			return err.Error()
+		}
+		_, body, _ := strings.Cut(string(text), "\r\n\r\n")
+		return strings.TrimSpace(body)
+	}
+}
+
+// TestAdoptedGenerationThatCrashesIsRestarted: the next supervisor is not its
+// parent, and notices nevertheless.
+func TestAdoptedGenerationThatCrashesIsRestarted(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	l := found(t, []string{program, "-grandchild"}, "--bake", "100ms", "--backoff-min", "10ms")
+	first := l.await("an active generation", oneActive)
+	l.succeed()
+	l.await("an adopted generation", func(s upgrade.Status) bool { return oneActive(s) && s.PID == l.cmd.Process.Pid })
+	run := l.traffic("http://" + first.Listeners[0].Address)
+	l.answered(run, 20)
+	run.Stop() // a crash loses what the generation had accepted
+	began := time.Now()
+	signalTo(t, first.Generations[0].PID, syscall.SIGKILL)
+	status := l.await("another active generation", func(s upgrade.Status) bool {
+		return oneActive(s) && s.Generations[0].Generation == 2
+	})
+	t.Logf("another generation is active %v after the crash", time.Since(began))
+	if status.Restarts != 1 {
+		t.Errorf("%d restarts, want 1", status.Restarts)
+	}
+	// One grandchild is left of the first, which ends with it, and one of the second.
+	l.poll("the end of what the crashed generation left", func() bool { return len(l.processes()) == 3 }, func() any { return l.processes() })
+	answer, err := http.Get("http://" + first.Listeners[0].Address + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	l.stop()
+}
+
+func oneActive(s upgrade.Status) bool {
+	return s.Phase == upgrade.PhaseIdle && len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive
+}
+
+// TestStopEndsWhatAdoptedGenerationsLeave: grandchildren of generations that lived
+// and of those that died while there was no supervisor.
+func TestStopEndsWhatAdoptedGenerationsLeave(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	l := found(t, []string{program, "-grandchild"}, "--bake", "10s")
+	l.await("an active generation", oneActive)
+	asked := l.upgrade([]string{program, "-grandchild"}, false)
+	status := l.await("the bake", inPhase(upgrade.PhaseBake))
+	l.kill()
+	for _, g := range status.Generations {
+		if g.Role == upgrade.RoleActive {
+			signalTo(t, g.PID, syscall.SIGKILL)
+		}
+	}
+	l.start()
+	asked.verdict(upgrade.RolledBack, "the supervisor was killed during the bake")
+	l.await("the old generation", func(s upgrade.Status) bool { return oneActive(s) && s.Generations[0].Generation == 1 })
+	l.poll("the end of what the dead one left", func() bool { return len(l.processes()) == 3 }, func() any { return l.processes() })
+	l.stop()
+}
+
+// TestMuteGenerationIsAdoptedLater: one that is stopped while the next supervisor
+// gathers the others is taken over when it continues.
+func TestMuteGenerationIsAdoptedLater(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	l := found(t, []string{program}, "--bake", "100ms")
+	pid := l.serves().Generations[0].PID
+	// Not before: a group that is stopped when its parent dies is hung up by the
+	// kernel (kill_orphaned_pgrp in kernel/exit.c).
+	l.kill()
+	signalTo(t, pid, syscall.SIGSTOP)
+	defer signalTo(t, pid, syscall.SIGCONT)
+	l.start()
+	l.poll("a supervisor that waits for it", func() bool { return strings.Contains(l.logged(), "looking for its generations") }, func() any { return l.logged() })
+	signalTo(t, pid, syscall.SIGCONT)
+	status := l.serves()
+	if status.Generations[0].PID != pid {
+		t.Errorf("process %d serves, not %d", status.Generations[0].PID, pid)
+	}
+	l.upgradesOn(program)
+	l.stop()
+}
