@@ -23,10 +23,13 @@ func (m *Monitor) Count(generation int, counts []Count) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at := m.now()
+	if m.strangers[generation] {
+		m.start(generation, counts)
+		delete(m.strangers, generation)
+	}
 	g := m.generations[generation]
 	if g == nil {
-		g = &tallies{counts: make([]Count, len(m.looks)), rates: make([]Rate, len(m.looks))}
-		m.generations[generation] = g
+		g = m.start(generation, nil)
 	}
 	m.counted = at
 	for _, c := range counts {
@@ -54,6 +57,7 @@ func (m *Monitor) Forget(generation int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.generations, generation)
+	delete(m.strangers, generation)
 }
 
 // sumOf adds up the counts of all listeners.

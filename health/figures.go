@@ -9,17 +9,17 @@ const SojournBuckets = 24
 
 // A Count is what one generation says of one listener: totals since its start.
 type Count struct {
-	Listener string
-	Accepted uint64
+	Listener string `json:"listener"`
+	Accepted uint64 `json:"accepted"`
 	// Finished counts closed connections and, for HTTP, answered requests.
-	Finished uint64
-	Active   int64
+	Finished uint64 `json:"finished"`
+	Active   int64  `json:"active"`
 	// Durations is a histogram of how long closed connections were open, in the
 	// buckets of a sojourn histogram. Nil if it is not known.
-	Durations []uint64
+	Durations []uint64 `json:"durations,omitempty"`
 	// Sojourn is a histogram of how long accepted connections had waited. Nil
 	// if it is not known.
-	Sojourn []uint64
+	Sojourn []uint64 `json:"sojourn,omitempty"`
 }
 
 // Figures are what the Monitor shows of one listener.
@@ -32,7 +32,8 @@ type Figures struct {
 	// as Observation.At.
 	Waiting   Waiting
 	WaitingAt time.Duration
-	// Drops is by how much the drop counter moved since the Monitor's start,
+	// Drops is by how much the drop counter moved since the start of the Monitor,
+	// or of the first of those whose places it has taken,
 	// DropsPerSecond its rate over the last second or so; only if DropsKnown.
 	DropsKnown     bool
 	Drops          uint64

@@ -53,6 +53,7 @@ type Monitor struct {
 	looks        []look // in the order of the listeners
 	recent       *Recent
 	generations  map[int]*tallies
+	strangers    map[int]bool  // that have not said yet what they did before the start
 	counted      time.Duration // when a count came last
 	second       time.Duration // when the looks' seconds ended last
 	followers    map[*follower]struct{}
@@ -115,6 +116,7 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 		m.looks[i].history = newHistory(n)
 		m.observations[i].Listening, m.shared[i].listening = true, true // until it was looked at
 	}
+	m.goOn(cfg.Earlier)
 	if m.diver, err = newDiver(cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot watch the accept queues: %w", err), sampler.Close())
 	}

@@ -29,6 +29,9 @@ type MonitorConfig struct {
 	// on depths and on looking into the queues that are not empty: both become
 	// rarer where they are dear. Defaults 0.03 and 0.05.
 	SampleShare, WaitingShare float64
+	// Earlier is what the Monitor of another process has counted, from which this
+	// one goes on; the zero value is nothing.
+	Earlier Totals
 	// Trouble, if set, is called when looks fail, once until they succeed again,
 	// and when a listener turns out not to listen, or its limit to be lowered. It
 	// must not block.

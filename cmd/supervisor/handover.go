@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,10 +8,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
-	"time"
+	"unsafe"
 
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/cmd/supervisor/internal/handover"
@@ -20,14 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// stateEnv is the variable in which a supervisor that executes another
-	// binary in its place says which descriptor holds its state.
-	stateEnv = "SUPERVISOR_STATE"
-	// checkTimeout is how long a binary may take to show that it can go on from
-	// the state.
-	checkTimeout = 10 * time.Second
-)
+// stateEnv is the variable in which a supervisor that executes another binary in
+// its place says which descriptor holds its state.
+const stateEnv = "SUPERVISOR_STATE"
 
 // left is what the next supervisor has to know.
 func (h *host) left(st upgrade.State) (handover.State, error) {
@@ -64,11 +58,18 @@ func (h *host) reexec(ctx context.Context, binary string) error {
 	if err := h.rehearse(ctx, path); err != nil {
 		return err
 	}
+	came := catchSignals() // besides h.signals, where they are heeded
+	defer signal.Stop(came)
 	carried, err := h.server.Carry(ctx)
 	if err != nil {
 		return err
 	}
-	err = h.supervisor.HandOver(ctx, func(st upgrade.State) error { return h.execute(path, st, carried) })
+	err = h.supervisor.HandOver(ctx, func(st upgrade.State) error {
+		if sig := oneOf(came); sig != nil {
+			return fmt.Errorf("signal %d (%v) came at the same moment, and goes first", sig, sig)
+		}
+		return h.execute(path, st, carried)
+	})
 	return errors.Join(err, h.server.Uncarry(carried))
 }
 
@@ -80,71 +81,17 @@ func successor(binary string) (string, error) {
 	}
 	path, err := exec.LookPath(binary)
 	if err != nil {
-		return "", fmt.Errorf("cannot execute %s: %w", binary, err)
+		return "", cannotExecute(binary, err)
 	}
 	return path, nil
 }
 
-// errRehearsed ends a handover that was only to see the state.
-var errRehearsed = errors.New("nothing is handed over")
-
-// rehearse runs the binary as a check of this very state. What it is given are
-// numbers; it inherits no descriptor but that of the state.
-func (h *host) rehearse(ctx context.Context, path string) error {
-	var state handover.State
-	err := h.supervisor.HandOver(ctx, func(st upgrade.State) (err error) {
-		if state, err = h.left(st); err != nil {
-			return err
-		}
-		return errRehearsed
-	})
-	if !errors.Is(err, errRehearsed) {
-		return err
+// count adds what was counted to the state.
+func (h *host) count(state *handover.State) (err error) {
+	if state.Metrics, err = h.stats.Save(); err == nil {
+		state.Queues, err = json.Marshal(h.queues.totals())
 	}
-	if state.Metrics, err = h.stats.Save(); err != nil {
-		return err
-	}
-	memfd, err := handover.Memfd(state)
-	if err != nil {
-		return err
-	}
-	file := os.NewFile(uintptr(memfd), "state")
-	defer file.Close()
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	var out, said bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, append([]string{"check-state", "--"}, os.Args[1:]...)...)
-	cmd.Env = append(upgrade.CleanEnv(os.Environ()), stateEnv+"=3")
-	cmd.ExtraFiles = []*os.File{file}
-	cmd.Stdout, cmd.Stderr = &out, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	switch err := cmd.Run(); {
-	case ctx.Err() != nil:
-		return fmt.Errorf("%s did not show within %v that it can go on from here", path, checkTimeout)
-	case err != nil && said.Len() > 0:
-		return fmt.Errorf("%s cannot go on from here: %s", path, lastLine(said.String()))
-	case err != nil:
-		return fmt.Errorf("%s cannot go on from here: %w", path, err)
-	}
-	var checked checkedState
-	if err := json.Unmarshal(out.Bytes(), &checked); err != nil || checked.State == 0 {
-		return fmt.Errorf("%s does not say that it can go on from here; is it a supervisor?", path)
-	}
-	return nil
-}
-
-// checkedState is what the command check-state prints: that it can go on.
-type checkedState struct {
-	control.Version
-	// State is the version of the state that it writes itself.
-	State int `json:"state"`
-}
-
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return lines[len(lines)-1]
+	return err
 }
 
 // execute does it, with everything at rest.
@@ -182,7 +129,7 @@ func (h *host) execute(path string, st upgrade.State, carried []control.Carried)
 		state.Streams, err = streamsOf(carried)
 	}
 	if err == nil {
-		state.Metrics, err = h.stats.Save()
+		err = h.count(&state)
 	}
 	var memfd int
 	if err == nil {
@@ -194,12 +141,22 @@ func (h *host) execute(path string, st upgrade.State, carried []control.Carried)
 	}
 	h.log.Info("executes another supervisor in its place", "binary", path)
 	env := append(os.Environ(), stateEnv+"="+strconv.Itoa(memfd))
-	return executeWith(path, append([]string{path}, os.Args[1:]...), env, append(state.Descriptors(), memfd))
+	return h.executeWith(path, append([]string{path}, os.Args[1:]...), env, append(state.Descriptors(), memfd))
 }
 
 // executeWith replaces this program and has the next one inherit the
 // descriptors. No program is started meanwhile that would inherit them too.
-func executeWith(path string, args, env []string, fds []int) error {
+//
+// Until the next one catches signals, some milliseconds, the kernel does with
+// them what it does by default (execve(2)). HUP must not end a service that
+// somebody wants to upgrade, so it is ignored, which is inherited until it is
+// caught: one that comes in these milliseconds is lost. TERM, INT and QUIT end
+// the supervisor then, as whoever sends them wants; the generations wait for the
+// next one, or are ended by the command sweep. To have the kernel keep signals for
+// later they would have to be blocked; then every program that is started by
+// the next supervisor would begin with them blocked, as the Go runtime passes
+// on the mask that it was started with.
+func (h *host) executeWith(path string, args, env []string, fds []int) error {
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
 	for _, fd := range fds {
@@ -208,8 +165,20 @@ func executeWith(path string, args, env []string, fds []int) error {
 		}
 		defer unix.CloseOnExec(fd)
 	}
+	signal.Ignore(syscall.SIGHUP)
+	defer signal.Notify(h.signals, syscall.SIGHUP)
+	var limit unix.Rlimit
+	descriptorLimit(nil, &limit)
 	err := syscall.Exec(path, args, env)
-	return fmt.Errorf("cannot execute %s: %w", path, err)
+	descriptorLimit(&limit, nil) // Exec lowers it to what this program was started with
+	return cannotExecute(path, err)
+}
+
+// descriptorLimit sets or gets RLIMIT_NOFILE by prlimit(2), which is not known to
+// fail for the own process. Package unix would have programs that are started
+// inherit a limit that was set.
+func descriptorLimit(set, get *unix.Rlimit) {
+	_, _, _ = unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(get)), 0, 0)
 }
 
 // streamsOf describes the clients that wait, for the next program.

@@ -6,6 +6,7 @@ package main
 import (
 	"io"
 	"os"
+	"os/signal"
 )
 
 func main() { os.Exit(run(os.Args...)) }
@@ -13,6 +14,10 @@ func main() { os.Exit(run(os.Args...)) }
 // run is the whole command; it returns the exit status.
 func run(args ...string) int {
 	e := environment{out: os.Stdout, err: os.Stderr, getenv: os.Getenv}
+	if len(args) > 1 && args[1] == "run" {
+		e.signals = catchSignals()
+		defer signal.Stop(e.signals)
+	}
 	root := newRootCommand(e)
 	root.SetArgs(args[1:])
 	return exitStatus(root.Execute(), e.err)
@@ -22,4 +27,7 @@ func run(args ...string) int {
 type environment struct {
 	out, err io.Writer
 	getenv   func(string) string
+	// signals are caught from the very start of the command run: it may have been
+	// executed in the place of a supervisor that is being sent one.
+	signals chan os.Signal
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/fdpass"
+	"example.com/supervisor/health"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/systemd"
 	"example.com/supervisor/upgrade"
@@ -62,6 +64,9 @@ func inherit(getenv func(string) string) (*origin, error) {
 	state, err := handover.FromMemfd(fd)
 	if err != nil {
 		return nil, fmt.Errorf("cannot go on where another supervisor was: %w", err)
+	}
+	for _, fd := range state.Descriptors() { // no program that is started is to inherit them too
+		unix.CloseOnExec(fd)
 	}
 	return &origin{state: &state}, nil
 }
@@ -121,6 +126,10 @@ func (o *origin) handed() *handover.State {
 	return o.state
 }
 
+// follows tells that another supervisor was here before, whose generations may
+// serve.
+func (o *origin) follows() bool { return o != nil && o.state != nil }
+
 // alive are the generations that another supervisor has left.
 func (o *origin) alive() []int {
 	var all []int
@@ -149,6 +158,27 @@ func (o *origin) bury(keeper upgrade.Keeper, log *slog.Logger) {
 		}
 		hold.End()
 	}
+}
+
+// totals are what was counted of the accept queues by whoever was here before,
+// as far as that is known.
+func (o *origin) totals(log *slog.Logger) queueTotals {
+	var t queueTotals
+	if from := o.handed(); from != nil && len(from.Queues) > 0 {
+		if err := json.Unmarshal(from.Queues, &t); err != nil {
+			log.Error("cannot go on with what was counted of the accept queues; it begins anew", "error", err)
+			t = queueTotals{}
+		}
+	}
+	for _, n := range o.alive() {
+		if t.Counts == nil {
+			t.Counts = map[int][]health.Count{}
+		}
+		if _, known := t.Counts[n]; !known {
+			t.Counts[n] = nil // it will say
+		}
+	}
+	return t
 }
 
 func sameProgram(a, b upgrade.Program) bool {

@@ -29,9 +29,18 @@ type queues struct {
 	start   health.Counters // when the supervisor started
 }
 
+// queueTotals are what queues have counted, for the supervisor that goes on.
+type queueTotals struct {
+	health.Totals
+	// Start are the counters of the network namespace when the first supervisor
+	// started; nil if they are not known.
+	Start *health.Counters `json:"start,omitempty"`
+}
+
 // watchQueues starts to look at the accept queues of the listeners, whose
-// descriptors it borrows until close. trouble is told what is wrong.
-func watchQueues(all []fdpass.Listener, cfg config.Config, log *slog.Logger, trouble func()) (*queues, error) {
+// descriptors it borrows until close, and goes on from what was counted earlier.
+// trouble is told what is wrong.
+func watchQueues(all []fdpass.Listener, earlier queueTotals, cfg config.Config, log *slog.Logger, trouble func()) (*queues, error) {
 	q := new(queues)
 	var streams []health.Listener
 	for _, l := range all {
@@ -43,20 +52,20 @@ func watchQueues(all []fdpass.Listener, cfg config.Config, log *slog.Logger, tro
 		return q, nil
 	}
 	var err error
-	q.monitor, err = health.NewMonitor(health.MonitorConfig{Listeners: streams, Trouble: func(err error) {
+	q.monitor, err = health.NewMonitor(health.MonitorConfig{Listeners: streams, Earlier: earlier.Totals, Trouble: func(err error) {
 		log.Warn("looking at the accept queues", "error", err)
 		trouble()
 	}})
 	if err != nil {
 		return nil, err
 	}
-	if err := q.openNetstat(); err != nil {
+	if err := q.openNetstat(earlier.Start); err != nil {
 		log.Warn("cannot tell the counters of the network namespace", "error", err)
 	}
 	return q, nil
 }
 
-func (q *queues) openNetstat() error {
+func (q *queues) openNetstat(start *health.Counters) error {
 	netstat, err := health.OpenNetstat()
 	if err != nil {
 		return err
@@ -64,8 +73,26 @@ func (q *queues) openNetstat() error {
 	if q.start, err = netstat.Read(); err != nil {
 		return errors.Join(err, netstat.Close())
 	}
+	if start != nil {
+		q.start = *start
+	}
 	q.netstat = netstat
 	return nil
+}
+
+// totals are what was counted so far.
+func (q *queues) totals() queueTotals {
+	var t queueTotals
+	if q.monitor != nil {
+		t.Totals = q.monitor.Totals()
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.netstat != nil {
+		start := q.start
+		t.Start = &start
+	}
+	return t
 }
 
 // hasQueue reports whether connections wait in a queue there.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
@@ -65,16 +64,23 @@ func serve(ctx context.Context, cfg config.Config, e environment) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &host{cfg: cfg, log: log, own: own, signals: catchSignals()}
-	defer signal.Stop(h.signals)
+	h := &host{cfg: cfg, log: log, own: own, signals: e.signals}
+	if err := h.begin(ctx, e.getenv); err != nil {
+		if h.origin.follows() {
+			return err // and give up nothing: generations serve on, and the next supervisor takes over from them
+		}
+		return errors.Join(err, h.close())
+	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	if err := h.open(ctx, e.getenv); err != nil {
-		return err
-	}
-	if err := h.supervise(); err != nil {
-		return err
-	}
 	return h.run(ctx)
+}
+
+// begin prepares all that run needs.
+func (h *host) begin(ctx context.Context, getenv func(string) string) error {
+	if err := h.open(ctx, getenv); err != nil {
+		return err
+	}
+	return h.supervise()
 }
 
 // open opens all that the supervisor needs, or takes over what another one had
@@ -101,7 +107,7 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	if err := h.openListeners(ctx); err != nil {
 		return err
 	}
-	if h.queues, err = watchQueues(h.listeners.all, h.cfg, h.log, h.listeners.look); err != nil {
+	if h.queues, err = watchQueues(h.listeners.all, h.origin.totals(h.log), h.cfg, h.log, h.listeners.look); err != nil {
 		return err
 	}
 	return h.openSockets(ctx)

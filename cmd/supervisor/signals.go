@@ -26,6 +26,20 @@ func catchSignals() chan os.Signal {
 	return signals
 }
 
+// oneOf takes a signal that has come and means something; nil if there is none.
+func oneOf(signals <-chan os.Signal) os.Signal {
+	for {
+		select {
+		case sig := <-signals:
+			if sig != syscall.SIGPIPE {
+				return sig
+			}
+		default:
+			return nil
+		}
+	}
+}
+
 // stopSignals tells the first signal to stop from a later one that insists.
 type stopSignals struct{ first time.Time }
 

@@ -63,6 +63,8 @@ type State struct {
 	Made []string `json:"made,omitempty"`
 	// Metrics are the counters, in the form of whoever keeps them.
 	Metrics json.RawMessage `json:"metrics,omitempty"`
+	// Queues is what was counted of the accept queues, likewise.
+	Queues json.RawMessage `json:"queues,omitempty"`
 }
 
 // Listener is a listening socket of the service.
