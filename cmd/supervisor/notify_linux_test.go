@@ -231,8 +231,27 @@ func (n *notified) slow(takes string) io.ReadCloser {
 		n.Fatal(err)
 	}
 	n.Cleanup(func() { answer.Body.Close() })
-	awaitStatus(n.T, n.client, func(st upgrade.Status) bool { return st.Generations[0].Active == 1 })
+	n.await(func(st upgrade.Status) bool { return st.Generations[0].Active == 1 })
 	return answer.Body
+}
+
+// await polls the status until ok says so.
+func (n *notified) await(ok func(upgrade.Status) bool) {
+	n.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(patience)
+	for {
+		status, err := n.client.Status(n.Context())
+		if err == nil && ok(status) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			n.Fatalf("waited in vain: %+v, %v", status, err)
+		}
+	}
 }
 
 // freeze stops the supervisor's process, as a debugger would, and returns when

@@ -271,7 +271,7 @@ func TestServiceManagerThatDoesNotReadHoldsNothingUp(t *testing.T) {
 	n := newNotified(t)
 	n.env = []string{"NOTIFY_SOCKET=" + deaf(t)}
 	n.start()
-	awaitStatus(t, n.client, func(st upgrade.Status) bool { return inRole(st, upgrade.RoleActive) == 1 })
+	n.await(func(st upgrade.Status) bool { return inRole(st, upgrade.RoleActive) == 1 })
 	report, err := n.client.Attempt(t.Context(), upgrade.KindUpgrade, upgrade.Request{}, func([]byte, control.Line) {})
 	if err != nil || report.Verdict != upgrade.Committed {
 		t.Fatalf("%s, %v", report.Verdict, err)

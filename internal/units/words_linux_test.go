@@ -27,7 +27,7 @@ func TestSystemdIsToldOfEachPhase(t *testing.T) {
 		for _, c := range []struct{ state, line string }{
 			{"reloading", `^generation 2 starting, \d+\.\d s left` + queue},
 			{"reloading", `^generation 2 baking, \d+\.\d s left` + queue},
-			{"active", `^generation 2 active, generation 1 draining 1 connections, \d+\.\d s left` + queue},
+			{"active", `^generation 2 active, generation 1 draining 1 connection, \d+\.\d s left` + queue},
 		} {
 			s.says(t, c.state, c.line)
 		}
@@ -38,7 +38,7 @@ func TestSystemdIsToldOfEachPhase(t *testing.T) {
 			t.Errorf("systemctl status says\n%s", out)
 		}
 		s.Systemctl(t, "stop", "--no-block", "web.service", "web.socket")
-		s.says(t, "deactivating", `^stopping: generation 1 draining 1 connections, \d+\.\d s left`)
+		s.says(t, "deactivating", `^stopping: generation 1 draining 1 connection, \d+\.\d s left`)
 	})
 }
 
