@@ -15,6 +15,7 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/upgrade"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -75,7 +76,11 @@ func (r rehearsal) play(ctx context.Context) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		endRest(cmd.Process.Pid)
+		err = cmd.Wait()
+	}
 	switch {
 	case cmd.Process == nil:
 		return cannotExecute(r.path, err)
@@ -93,6 +98,15 @@ func (r rehearsal) play(ctx context.Context) error {
 		return r.isNone()
 	}
 	return nil
+}
+
+// endRest waits until the leader of a group has ended, and ends what it leaves. Its
+// number is its own until it is reaped, which is left to the caller (waitid(2),
+// WNOWAIT).
+func endRest(leader int) {
+	for errors.Is(unix.Waitid(unix.P_PID, leader, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+	}
+	_ = syscall.Kill(-leader, syscall.SIGKILL) // there may be nobody left
 }
 
 func (r rehearsal) isNone() error {
