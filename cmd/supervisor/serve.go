@@ -356,6 +356,10 @@ func (h *host) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
+		// Not before generations are adopted: one that ended while this program took
+		// the place of another would be taken for somebody's orphan, and its exit
+		// status with it. An error is that all has ended already.
+		_ = supervisor.Alive(context.WithoutCancel(ctx))
 		h.children.reap(ended, h.log)
 		return nil
 	})
