@@ -9,7 +9,7 @@ BENCH    ?= .
 OUT      ?= bin
 DEMO     ?= --upgrades 20 --rate 1000
 
-.PHONY: help test race fuzz bench demo cover lint planted-bugs
+.PHONY: help test race endurance fuzz bench demo cover lint planted-bugs
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ test: ## all tests, with the race detector
 
 race: ## all tests COUNT times (5) in random order, to find what happens rarely
 	go test -race -shuffle=on -count=$(COUNT) ./...
+
+endurance: ## 1,000 upgrades and 50 replacements of the supervisor under load: nothing grows
+	SUPERVISOR_ENDURANCE=1 go test -count=1 -timeout 30m -run '^TestEndurance$$' -v ./cmd/supervisor
 
 fuzz: ## fuzz every target for FUZZTIME (5m)
 	.ci/fuzz $(FUZZTIME)

@@ -22,12 +22,14 @@ import (
 // they have started: what a shell loop runs.
 type lineage struct {
 	testing.TB
-	dir    string   // holds the run directory, and its name marks all processes
-	args   []string // of supervisor
-	log    string   // the file that all of them write to
-	client *control.Client
-	cmd    *exec.Cmd
-	ended  bool
+	dir     string   // holds the run directory, and its name marks all processes
+	command string   // that is started; supervisor
+	args    []string // its own
+	cgroup  string   // the control group in which it is started, if any
+	log     string   // the file that all of them write to
+	client  *control.Client
+	cmd     *exec.Cmd
+	ended   bool
 	// keepsDir tells that the run directory stays, empty.
 	keepsDir bool
 }
@@ -39,11 +41,19 @@ const lineageEnv = "SUPERVISOR_TEST_LINEAGE"
 // it. In flags, $DIR is the directory of the lineage.
 func found(tb testing.TB, program []string, flags ...string) *lineage {
 	tb.Helper()
+	l := establish(tb, program, flags...)
+	l.start()
+	return l
+}
+
+// establish does the same but for the start.
+func establish(tb testing.TB, program []string, flags ...string) *lineage {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "sv") // short enough for a socket
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l := &lineage{TB: tb, dir: dir, log: filepath.Join(dir, "log")}
+	l := &lineage{TB: tb, dir: dir, log: filepath.Join(dir, "log"), command: "supervisor", ended: true}
 	l.client = control.NewClient(l.socket())
 	l.client.Reconnect = patience
 	l.args = []string{"run", "--name", "web", "--run-dir", l.runDir(), "--drain-timeout", "10s", "--stop-grace", "500ms", "--log-level", "debug"}
@@ -55,7 +65,6 @@ func found(tb testing.TB, program []string, flags ...string) *lineage {
 	}
 	l.args = append(append(l.args, "--"), program...)
 	tb.Cleanup(l.bury)
-	l.start()
 	return l
 }
 
@@ -70,9 +79,12 @@ func (l *lineage) start() {
 		l.Fatal(err)
 	}
 	defer out.Close()
-	l.cmd = exec.Command("supervisor", l.args...)
+	l.cmd = exec.Command(l.command, l.args...)
 	l.cmd.Env = append(os.Environ(), lineageEnv+"="+l.dir)
 	l.cmd.Stdout, l.cmd.Stderr = out, out
+	in, done := within(l, l.cgroup)
+	defer done()
+	l.cmd.SysProcAttr = in
 	if err := l.cmd.Start(); err != nil {
 		l.Fatal(err)
 	}

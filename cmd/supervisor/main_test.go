@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,8 +21,11 @@ import (
 // scripts.
 func TestMain(m *testing.M) {
 	// A process with the race detector would wait a second before it exits.
-	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {
-		panic(err)
+	const atOnce = "atexit_sleep_ms=0 "
+	if race := os.Getenv("GORACE"); !strings.HasPrefix(race, atOnce) { // a supervisor that was replaced begins here again
+		if err := os.Setenv("GORACE", atOnce+race); err != nil {
+			panic(err)
+		}
 	}
 	testscript.Main(m, map[string]func(){
 		"supervisor": main,
@@ -29,6 +33,7 @@ func TestMain(m *testing.M) {
 		"fetch":      fetch,
 		"datagrams":  datagrams,
 		"trio":       trio,
+		"killer":     killer,
 	})
 }
 
