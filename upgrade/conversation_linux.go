@@ -35,6 +35,7 @@ type conversation struct {
 	complaints int           // of the child, logged up to complaintLimit
 	listened   chan struct{} // closed when listen has returned
 	spoke      chan struct{} // closed when speak has
+	sending    sync.Mutex    // a deadline is that of one message
 
 	mu     sync.Mutex
 	open   bool          // the handoff is over
@@ -87,8 +88,7 @@ func (c *conversation) listen(opening func(*fdpass.Conn) error) {
 			continue
 		}
 		if errors.Is(err, fdpass.ErrUnknownType) {
-			_ = c.conn.Send(fdpass.Error{Reason: err.Error()}) // if it cannot be told, the next Receive fails
-			err = nil
+			err = c.answer(fdpass.Error{Reason: err.Error()})
 		}
 		if now := time.Now(); now.Sub(second) > time.Second {
 			second, messages = now, 0
@@ -207,21 +207,42 @@ func (c *conversation) flush() bool {
 }
 
 func (c *conversation) send(m fdpass.Message) bool {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(sendGrace))
-	if c.p.hasEnded() { // the channel was given its last deadline, before or after
+	err := c.tell(m)
+	if errors.Is(err, errGone) {
 		return false
 	}
-	if err := c.conn.Send(m); err != nil {
+	if err != nil {
 		c.lost(err)
 		return false
 	}
 	return true
 }
 
+// answer tells the child at once what listen has to say. Only a child that does
+// not read is of no more use: one that is gone may have said more before.
+func (c *conversation) answer(m fdpass.Message) error {
+	if err := c.tell(m); errors.Is(err, os.ErrDeadlineExceeded) && !c.p.hasEnded() {
+		return err
+	}
+	return nil
+}
+
+// tell sends one message within sendGrace, unless the process has ended: the
+// channel was given its last deadline then, before or after.
+func (c *conversation) tell(m fdpass.Message) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(sendGrace))
+	if c.p.hasEnded() {
+		return errGone
+	}
+	return c.conn.Send(m)
+}
+
 // rest brings the conversation to rest: every message that was read has been
 // delivered, every one that was to be sent has been. The result ends the rest;
 // nil if there is nothing to bring to rest. It waits for the child to read, for
-// sendGrace at most.
+// sendGrace at most for each message.
 func (c *conversation) rest() (goOn func()) {
 	h := &halt{listening: make(chan struct{}), speaking: make(chan struct{}), over: make(chan struct{})}
 	c.mu.Lock()

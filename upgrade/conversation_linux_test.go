@@ -322,3 +322,57 @@ func TestChildThatSaysTooMuch(t *testing.T) {
 	_, goOn, _ := d.rests(2 * time.Second)
 	goOn()
 }
+
+// babbles says that many messages of a type that nobody knows, or as many as are
+// read.
+func (d *dialogue) babbles(times int) {
+	d.t.Helper()
+	fd, err := d.child.Duplicate()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer closeFD(fd)
+	for range times {
+		room := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		if n, err := unix.Poll(room, 500); err == nil && n == 0 {
+			return
+		}
+		if _, err := unix.Write(fd, []byte(`{"type":"restart"}`)); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// TestUnknownTypeIsAnswered also long after the last command.
+func TestUnknownTypeIsAnswered(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	d.p.Pause(1)
+	d.childHears(fdpass.Pause{ID: 1})
+	_ = d.p.talk.conn.SetWriteDeadline(time.Now().Add(-time.Second)) // as it is sendGrace later
+	d.babbles(1)
+	_ = d.child.SetReadDeadline(time.Now().Add(2 * time.Second))
+	if m, _, err := d.child.Receive(); err != nil {
+		t.Errorf("the child hears nothing: %v", err)
+	} else if said, ok := m.(fdpass.Error); !ok || !strings.Contains(said.Reason, "restart") {
+		t.Errorf("the child hears %#v", m)
+	}
+	d.says(fdpass.Paused{ID: 1})
+	d.wants(SaidPaused{3, 1})
+}
+
+// TestRestWithAChildThatDoesNotReadAnswers: one who asks for answers and does not
+// read them is lost, and holds up nobody.
+func TestRestWithAChildThatDoesNotReadAnswers(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	d.babbles(messageLimit - 100)
+	_, goOn, heard := d.rests(3 * sendGrace)
+	goOn()
+	if len(heard) == 0 {
+		heard = append(heard, d.hears())
+	}
+	if want := (ChannelLost{3, "does not read its channel"}); heard[0] != want {
+		t.Errorf("heard %#v, want %#v", heard[0], want)
+	}
+}
