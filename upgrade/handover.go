@@ -193,6 +193,7 @@ func (s *Supervisor) goOn() {
 	}
 	for n := range s.generations {
 		if s.machine.role(n) == RoleDraining {
+			s.generations[n].process.Hold(false) // the other one may have held it, and its pacer is gone
 			s.pace(n)
 		}
 	}

@@ -1,0 +1,117 @@
+package upgrade
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A dummy is a Launcher of processes that do what they are told at once, and
+// nothing else.
+type dummy struct {
+	mu   sync.Mutex
+	said map[int][]string // by generation
+}
+
+func (d *dummy) Launch(n int, _ Release, _ time.Duration, deliver func(Event)) Process {
+	return &dummyProcess{d, n, deliver}
+}
+func (d *dummy) Adopt(s ProcessState, deliver func(Event)) Process {
+	return &dummyProcess{d, s.Generation, deliver}
+}
+func (*dummy) Join()           {}
+func (*dummy) CloseListeners() {}
+
+func (d *dummy) note(n int, what string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.said == nil {
+		d.said = map[int][]string{}
+	}
+	d.said[n] = append(d.said[n], what)
+}
+
+func (d *dummy) heard(n int) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.said[n]
+}
+
+type dummyProcess struct {
+	d       *dummy
+	n       int
+	deliver func(Event)
+}
+
+func (p *dummyProcess) Pause(uint64)  {}
+func (p *dummyProcess) Resume(uint64) {}
+func (p *dummyProcess) Drain(_ uint64, deadline time.Duration, _ bool) {
+	p.d.note(p.n, "drain "+deadline.Round(time.Second).String())
+}
+func (p *dummyProcess) Hold(on bool) {
+	p.d.note(p.n, map[bool]string{true: "hold", false: "release"}[on])
+}
+func (p *dummyProcess) Terminate()          {}
+func (p *dummyProcess) Kill()               { go p.deliver(Exited{Generation: p.n}) }
+func (p *dummyProcess) Snapshot() Snapshot  { return Snapshot{PID: 1000 + p.n, Joined: true} }
+func (p *dummyProcess) Output() []string    { return nil }
+func (p *dummyProcess) Usage() Usage        { return Usage{} }
+func (p *dummyProcess) State() ProcessState { return ProcessState{Generation: p.n, PID: 1000 + p.n} }
+func (p *dummyProcess) Rest() (int, func()) { return 0, func() {} }
+
+// drainingState is where a supervisor was whose generation 1 drains and 2 is
+// active.
+func drainingState(t *testing.T) State {
+	t.Helper()
+	m := lived(t, toBake...)
+	for _, e := range []Event{TimerFired{m.deadline}, SaidResumed{2, uint64(m.serial) + 1}} {
+		m.Step(e)
+	}
+	m.Step(SaidResumed{2, uint64(m.active.command)})
+	m.Step(ProbePassed{2})
+	if m.phase != PhaseIdle || len(m.draining) != 1 || m.active == nil {
+		t.Fatalf("phase %s, %d drain", m.phase, len(m.draining))
+	}
+	st := State{Service: "web", Machine: m.State()}
+	st.Machine.Draining[0].Waiter = nil
+	for n := 1; n <= 2; n++ {
+		st.Generations = append(st.Generations, ProcessState{Generation: n, PID: 1000 + n})
+	}
+	return st
+}
+
+// goesOn runs a supervisor until the end of the test.
+func goesOn(t *testing.T, cfg Config) *Supervisor {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- s.Run(context.Background()) }()
+	t.Cleanup(func() {
+		_ = s.Stop(context.Background(), true)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// TestHeldDrainIsReleasedByTheNext: a supervisor that was told nothing of a hold
+// releases who may be held, or the drain would not end before its deadline.
+func TestHeldDrainIsReleasedByTheNext(t *testing.T) {
+	t.Parallel()
+	d, st := &dummy{}, drainingState(t)
+	s := goesOn(t, Config{Service: "web", Policy: Policy{Bake: time.Second}, Launcher: d, From: &st})
+	if err := s.Alive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if said := d.heard(1); len(said) != 1 || said[0] != "release" {
+		t.Errorf("the generation that drains heard %q", said)
+	}
+	if said := d.heard(2); len(said) != 0 {
+		t.Errorf("the active generation heard %q", said)
+	}
+}
