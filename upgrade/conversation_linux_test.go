@@ -376,3 +376,31 @@ func TestRestWithAChildThatDoesNotReadAnswers(t *testing.T) {
 		t.Errorf("heard %#v, want %#v", heard[0], want)
 	}
 }
+
+// TestChildThatFailsAgainAndAgain is heard a few times: each one is a line in the
+// log, and says nothing new.
+func TestChildThatFailsAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	go func() { // ends when the last is taken, before the word that is waited for
+		for range messageLimit / 2 {
+			d.says(fdpass.Failed{Reason: "no database"})
+		}
+		d.says(fdpass.Paused{ID: 1})
+	}()
+	failures := 0
+	for {
+		switch e := d.hears().(type) {
+		case SaidFailed:
+			failures++
+			continue
+		case SaidPaused:
+		default:
+			t.Errorf("heard %#v", e)
+		}
+		break
+	}
+	if failures == 0 || failures > complaintLimit {
+		t.Errorf("%d failures are heard", failures)
+	}
+}
