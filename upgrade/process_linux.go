@@ -370,15 +370,16 @@ func (p *process) kill(sig syscall.Signal) {
 	}
 }
 
-// reap ends what is left of the process group, then reaps its leader.
+// reap ends what is left of the process group, then reaps its leader. That of an
+// adopted one may take reapGrace, for which nobody else waits.
 func (p *process) reap() exit {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.child.signal(syscall.SIGKILL, true) // ESRCH: nobody else is left
+	c := p.child
+	_ = c.signal(syscall.SIGKILL, true) // ESRCH: nobody else is left
 	p.alive = false
-	end := p.child.reap()
-	p.launcher.cfg.Children(p.child.pid, false)
-	return end
+	p.mu.Unlock()
+	p.launcher.cfg.Children(c.pid, false) // as long as the number is its own
+	return c.reap()
 }
 
 func (p *process) Snapshot() Snapshot {
