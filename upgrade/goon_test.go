@@ -115,3 +115,25 @@ func TestHeldDrainIsReleasedByTheNext(t *testing.T) {
 		t.Errorf("the active generation heard %q", said)
 	}
 }
+
+// TestClockThatIsSetCutsNoDrain: how much time a drain has left is told by a clock
+// that nobody sets.
+func TestClockThatIsSetCutsNoDrain(t *testing.T) {
+	t.Parallel()
+	for name, step := range map[string]time.Duration{"not at all": 0, "forward": 24 * time.Hour, "back": -24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, st := &dummy{}, drainingState(t)
+			st.Generations[0].DrainDeadline = time.Now().Add(20*time.Second - step)
+			st.Generations[0].DrainUntil = BootTime() + 20*time.Second
+			s := goesOn(t, Config{Service: "web", Policy: Policy{Bake: time.Second}, Launcher: d, From: &st, Killed: true,
+				Survivors: []Survivor{{Generation: 1, Draining: true}, {Generation: 2, Ready: true}}})
+			if err := s.Alive(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if said := d.heard(1); len(said) != 1 || said[0] != "drain 20s" {
+				t.Errorf("the generation that drains heard %q", said)
+			}
+		})
+	}
+}

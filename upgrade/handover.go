@@ -111,7 +111,7 @@ func (s *Supervisor) state() State {
 	for _, n := range slices.Sorted(maps.Keys(s.generations)) {
 		g := s.generations[n]
 		p := g.process.State()
-		p.Started, p.Ready, p.DrainDeadline = g.started, g.ready, g.drainDeadline
+		p.Started, p.Ready, p.DrainDeadline, p.DrainUntil = g.started, g.ready, g.drainDeadline, g.drainUntil
 		st.Generations = append(st.Generations, p)
 	}
 	for _, n := range slices.Sorted(maps.Keys(s.callers)) {
@@ -175,7 +175,7 @@ func (s *Supervisor) goOn() {
 	for _, p := range from.Generations {
 		if alive(p.Generation) {
 			s.generations[p.Generation] = &member{
-				release: p.Release, started: p.Started, ready: p.Ready, drainDeadline: p.DrainDeadline,
+				release: p.Release, started: p.Started, ready: p.Ready, drainDeadline: p.drainsUntil(), drainUntil: p.DrainUntil,
 				process: s.cfg.Launcher.Adopt(p, s.fromProcess),
 			}
 		}
@@ -198,6 +198,14 @@ func (s *Supervisor) goOn() {
 		}
 	}
 	s.persist()
+}
+
+// drainsUntil is the deadline of its drain by the clock as it is set now.
+func (p ProcessState) drainsUntil() time.Time {
+	if p.DrainUntil == 0 {
+		return p.DrainDeadline
+	}
+	return time.Now().Add(p.DrainUntil - BootTime())
 }
 
 // answerRest ends what a killed supervisor had begun and its machine knows

@@ -209,6 +209,7 @@ type member struct {
 	started       time.Time
 	ready         time.Time
 	drainDeadline time.Time
+	drainUntil    time.Duration   // the same by BootTime, for the next supervisor
 	watch         context.Context // of the observation under way
 	unwatch       context.CancelFunc
 }
