@@ -137,3 +137,30 @@ func TestClockThatIsSetCutsNoDrain(t *testing.T) {
 		})
 	}
 }
+
+// TestStateThatDoesNotFitTogetherIsRefused rather than met by a crash later on.
+func TestStateThatDoesNotFitTogetherIsRefused(t *testing.T) {
+	t.Parallel()
+	whole := func() State {
+		st := State{Service: "web", Machine: busy(t).State(), LastRequest: 2,
+			Callers: []CallerState{{Request: 1, Kind: KindUpgrade}, {Request: 2, Kind: KindUpgrade}}}
+		for n := 1; n <= 3; n++ {
+			st.Generations = append(st.Generations, ProcessState{Generation: n, PID: 1000 + n})
+		}
+		return st
+	}
+	if err := whole().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for want, spoil := range map[string]func(*State){
+		"nobody waits for request 2":    func(st *State) { st.Callers = st.Callers[:1] },
+		"nobody waits for request 1":    func(st *State) { st.Callers = st.Callers[1:] },
+		"request 2 is waited for twice": func(st *State) { st.Callers[0].Request = 2 },
+	} {
+		st := whole()
+		spoil(&st)
+		if err := st.Validate(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}

@@ -272,14 +272,32 @@ func (st State) Validate() error {
 		}
 		seen[p.Generation] = true
 	}
-	for _, c := range st.Callers {
-		if c.Request < 1 || c.Request > st.LastRequest {
-			return fmt.Errorf("request %d has never been made", c.Request)
-		}
-	}
 	if st.Service == "" {
 		return errors.New("it does not say of which service it is")
 	}
-	_, err := RestoreMachine(Policy{}, st.Machine)
-	return err
+	if _, err := RestoreMachine(Policy{}, st.Machine); err != nil {
+		return err
+	}
+	return st.validateCallers()
+}
+
+// validateCallers: who waits does so once for a request that was made, and the
+// machine answers nobody else.
+func (st State) validateCallers() error {
+	waits := map[uint64]bool{}
+	for _, c := range st.Callers {
+		switch {
+		case c.Request < 1 || c.Request > st.LastRequest:
+			return fmt.Errorf("request %d has never been made", c.Request)
+		case waits[c.Request]:
+			return fmt.Errorf("request %d is waited for twice", c.Request)
+		}
+		waits[c.Request] = true
+	}
+	for _, request := range st.Machine.held() {
+		if !waits[request] {
+			return fmt.Errorf("nobody waits for request %d", request)
+		}
+	}
+	return nil
 }
