@@ -404,3 +404,41 @@ func TestChildThatFailsAgainAndAgain(t *testing.T) {
 		t.Errorf("%d failures are heard", failures)
 	}
 }
+
+// TestLastWordsOfOneThatEndedInAnExec: a generation that is no child of ours may
+// end while one supervisor takes the place of another. What it said before is
+// heard, and its channel is closed.
+func TestLastWordsOfOneThatEndedInAnExec(t *testing.T) {
+	t.Parallel()
+	w := neglected(t, "exit 0")
+	_ = w.end.Close()
+	for ; lives(ProcessState{PID: w.pid, StartTicks: w.ticks}); <-time.After(time.Millisecond) {
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := fdpass.NewConn(pair[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close()
+	if err := child.Send(fdpass.Drained{ID: 5}); err != nil {
+		t.Fatal(err)
+	}
+	events := make(chan Event)
+	l := NewLauncher(LauncherConfig{})
+	l.Adopt(ProcessState{Generation: 1, PID: w.pid, StartTicks: w.ticks, Channel: pair[0]}, func(e Event) { events <- e })
+	heard := []Event{<-events}
+	for _, ended := heard[0].(Exited); !ended; _, ended = heard[len(heard)-1].(Exited) {
+		heard = append(heard, <-events)
+	}
+	l.Join()
+	if len(heard) != 2 || heard[0] != (SaidDrained{1, 5, 0}) {
+		t.Errorf("heard %#v", heard)
+	}
+	_ = child.SetReadDeadline(time.Now().Add(time.Second))
+	if _, _, err := child.Receive(); !errors.Is(err, io.EOF) {
+		t.Errorf("its channel is open: %v", err)
+	}
+}
