@@ -34,6 +34,11 @@ func (s *Supervisor) handOver(hand func(State) error) error {
 	if why := s.machine.HandOverObjection(); why != "" {
 		return &RefusedError{why}
 	}
+	if s.handing { // this is work that the other one takes meanwhile
+		return &RefusedError{"the supervisor is being replaced already"}
+	}
+	s.handing = true
+	defer func() { s.handing = false }()
 	channels, goOn := s.restAll()
 	defer goOn()
 	s.joinEnded()

@@ -200,6 +200,7 @@ type Supervisor struct {
 	stranger    string   // what is to be said of a generation that never said hello
 	answers     []func() // reports on their way, until they are written down
 	persisted   State
+	handing     bool // everything is being brought to rest, or rests
 }
 
 // member is a generation that has been launched and has not been seen to end.
