@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -162,5 +163,27 @@ func TestStateThatDoesNotFitTogetherIsRefused(t *testing.T) {
 		if err := st.Validate(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+// TestWhoGivesUpIsForgotten: somebody who asks for a report again and again, and
+// does not stay for it, takes no memory.
+func TestWhoGivesUpIsForgotten(t *testing.T) {
+	t.Parallel()
+	st := drainingState(t)
+	m := lived(t, toGate...)
+	st.Machine, st.LastRequest, st.Callers = m.State(), 1, []CallerState{{Request: 1, Kind: KindUpgrade}}
+	s := goesOn(t, Config{Service: "web", Policy: Policy{Bake: time.Second}, Launcher: &dummy{}, From: &st})
+	for range 100 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		if _, err := s.Await(ctx, 1, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the error is %v", err)
+		}
+		cancel()
+	}
+	waiting := make(chan int)
+	s.post(func() { waiting <- len(s.callers[1].audience) })
+	if n := <-waiting; n > 0 {
+		t.Errorf("%d wait", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -355,6 +356,7 @@ func (s *Supervisor) Await(ctx context.Context, request uint64, progress func(St
 	if !<-known {
 		return Report{}, fmt.Errorf("request %d: %w", request, ErrUnknownRequest)
 	}
+	defer s.post(func() { s.unlisten(request, l) })
 	return l.wait(ctx, s.done, progress)
 }
 
@@ -371,6 +373,13 @@ func (s *Supervisor) listenTo(request uint64, l *listener) bool {
 		}
 	}
 	return false
+}
+
+// unlisten forgets one who does not wait any more.
+func (s *Supervisor) unlisten(request uint64, l *listener) {
+	if c := s.callers[request]; c != nil {
+		c.audience = slices.DeleteFunc(c.audience, func(other *listener) bool { return other == l })
+	}
 }
 
 // Stop ends the supervisor: it drains every generation, or kills them if now
