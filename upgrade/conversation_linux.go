@@ -29,14 +29,14 @@ const (
 // is of no more use. A process that lost its supervisor has another one with the
 // next.
 type conversation struct {
-	p                *process
-	conn             *fdpass.Conn
-	done             chan struct{} // closed when the channel is of no more use
-	losing           sync.Once
-	errors, failures quota         // of the child; of listen only
-	listened         chan struct{} // closed when listen has returned
-	spoke            chan struct{} // closed when speak has
-	sending          sync.Mutex    // a deadline is that of one message
+	p                    *process
+	conn                 *fdpass.Conn
+	done                 chan struct{} // closed when the channel is of no more use
+	losing               sync.Once
+	complaints, failures quota         // of the child; of listen only
+	listened             chan struct{} // closed when listen has returned
+	spoke                chan struct{} // closed when speak has
+	sending              sync.Mutex    // a deadline is that of one message
 
 	mu     sync.Mutex
 	open   bool          // the handoff is over
@@ -139,7 +139,7 @@ func (c *conversation) heard(m fdpass.Message) error {
 		p.setStats(m)
 		p.launcher.cfg.Counted(p.number, m.Listeners)
 	case fdpass.Error:
-		if c.errors.take(time.Now(), complaintLimit, time.Minute) {
+		if c.complaints.take(time.Now(), complaintLimit, time.Minute) {
 			p.log.Warn("the child reports an error", "reason", m.Reason)
 		}
 	default:
