@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/control"
+	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
 )
@@ -65,22 +66,43 @@ type figure struct {
 	unit         string
 }
 
-// spend upgrades under load, and replaces the supervisor at even distances.
+// spend upgrades under load, and replaces the supervisor at even distances, while
+// generations drain.
 func (e *endurance) spend(name string, upgrades, reexecs int) holdings {
 	e.Helper()
-	run := e.traffic("http://" + e.serves().Listeners[0].Address)
-	for i := range upgrades {
-		e.upgrades++
-		report, err := e.client.Attempt(e.Context(), upgrade.KindUpgrade, upgrade.Request{Program: &upgrade.Program{Command: e.program}, WaitDrain: true}, func([]byte, control.Line) {})
-		if err != nil || report.Verdict != upgrade.Committed || report.Cut > 0 {
-			e.Fatalf("upgrade %d: %s (%s), %v", e.upgrades, report.Verdict, report.Reason, err)
+	const bout = 100
+	for done := 0; done < upgrades; done += bout {
+		until := min(done+bout, upgrades)
+		run := e.traffic("http://" + e.serves().Listeners[0].Address)
+		for i := done; i < until; i++ {
+			e.commit()
+			if (i+1)*reexecs/upgrades > i*reexecs/upgrades {
+				e.replace("")
+			}
 		}
-		if (i+1)*reexecs/upgrades > i*reexecs/upgrades {
-			e.replace("")
-		}
+		e.answered(run, 20)
+		e.count(name, run.Stop())
 	}
-	e.answered(run, 20)
-	report := run.Stop()
+	status := e.serves()
+	if got, want := status.Generations[0].Generation, e.upgrades+1; got != want {
+		e.Errorf("generation %d is active, want %d", got, want)
+	}
+	return holdings{name, e.atRest(status)}
+}
+
+// commit does not wait for the end of the drain.
+func (e *endurance) commit() {
+	e.Helper()
+	e.upgrades++
+	request := upgrade.Request{Program: &upgrade.Program{Command: e.program}}
+	report, err := e.client.Attempt(e.Context(), upgrade.KindUpgrade, request, func([]byte, control.Line) {})
+	if err != nil || report.Verdict != upgrade.Committed {
+		e.Fatalf("upgrade %d: %s (%s), %v", e.upgrades, report.Verdict, report.Reason, err)
+	}
+}
+
+func (e *endurance) count(name string, report load.Report) {
+	e.Helper()
 	e.requests += report.Requests
 	e.failed += report.Failed
 	for _, t := range report.Traffic {
@@ -88,11 +110,6 @@ func (e *endurance) spend(name string, upgrades, reexecs int) holdings {
 			e.Errorf("%s: %s: %d of %d requests failed: %+v", name, t.Name, t.Failed, t.Requests, t.Failures)
 		}
 	}
-	status := e.serves()
-	if got, want := status.Generations[0].Generation, e.upgrades+1; got != want {
-		e.Errorf("generation %d is active, want %d", got, want)
-	}
-	return holdings{name, e.atRest(status)}
 }
 
 // atRest waits until the connections of clients are gone, and tells what is held.
