@@ -185,6 +185,7 @@ func TestGenerationEndsDuringReexec(t *testing.T) {
 	first := l.serves()
 	pid := first.Generations[0].PID
 	l.replace(killing(t, pid))
+	l.await("another generation", func(s upgrade.Status) bool { return oneActive(s) && s.Generations[0].PID != pid })
 	if now := l.serves(); now.Generations[0].Generation != 2 || now.Restarts != 1 {
 		t.Errorf("%+v, want generation 2 after one restart", now)
 	}
