@@ -231,7 +231,7 @@ type source struct {
 }
 
 // sources opens the listeners, or takes those that are open already.
-func (o *origin) sources(ctx context.Context, cfg config.Config) (all []source, err error) {
+func (o *origin) sources(ctx context.Context, cfg config.Config, log *slog.Logger) (all []source, err error) {
 	defer func() {
 		for _, d := range o.passed.Stored {
 			o.unclaimed = append(o.unclaimed, d.Name)
@@ -254,13 +254,15 @@ func (o *origin) sources(ctx context.Context, cfg config.Config) (all []source, 
 	if err != nil {
 		return nil, err
 	}
+	given := slices.Clone(o.gathered.Listeners)
 	for _, spec := range specs {
-		s, err := o.source(ctx, spec)
+		s, err := o.source(ctx, spec, log)
 		if err != nil {
 			return all, err
 		}
 		all = append(all, s)
 	}
+	o.warnOfUnserved(all, given, log)
 	return all, nil
 }
 
@@ -287,7 +289,7 @@ func (o *origin) specs(cfg config.Config) ([]listen.Spec, error) {
 }
 
 // source finds or opens one listener.
-func (o *origin) source(ctx context.Context, spec listen.Spec) (source, error) {
+func (o *origin) source(ctx context.Context, spec listen.Spec, log *slog.Logger) (source, error) {
 	if spec.Given() {
 		i := slices.IndexFunc(o.passed.Units, func(d systemd.Descriptor) bool { return d.Name == spec.Name })
 		fd := o.passed.Units[i].FD
@@ -301,10 +303,20 @@ func (o *origin) source(ctx context.Context, spec listen.Spec) (source, error) {
 		}
 	}
 	for i, l := range o.gathered.Listeners {
-		if l.Name == spec.Name && o.is(l.FD, spec) {
-			o.gathered.Listeners = slices.Delete(o.gathered.Listeners, i, i+1)
-			return o.adopt(spec, l.FD, o.file(spec), false)
+		if l.Name != spec.Name {
+			continue
 		}
+		was, known := o.was(l)
+		if !o.is(l.FD, spec) && !known {
+			continue
+		}
+		if known && was != spec {
+			log.Warn("generations that serve on have this listener as it was asked for before; so it stays until the service is stopped and started",
+				"listener", spec.Name, "was", was.String(), "asked", spec.String())
+			spec = was
+		}
+		o.gathered.Listeners = slices.Delete(o.gathered.Listeners, i, i+1)
+		return o.adopt(spec, l.FD, o.file(spec), false)
 	}
 	socket, err := listen.Open(ctx, spec)
 	return source{socket: socket}, err
