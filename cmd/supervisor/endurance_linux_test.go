@@ -33,7 +33,7 @@ func TestEndurance(t *testing.T) {
 	program := []string{misbehaveIn(t)}
 	cgroup := delegatedCgroup(t)
 	// On a busy machine a queue stands for longer than the default allows.
-	l := establish(t, program, "--bake", "10ms", "--settle", "10ms", "--log-level", "info", "--queue-target", "500ms", "--queue-interval", "1s")
+	l := conceive(t, program, "--bake", "10ms", "--settle", "10ms", "--log-level", "info", "--queue-target", "500ms", "--queue-interval", "1s")
 	l.cgroup = cgroup
 	l.start()
 	e := endurance{lineage: l, program: program}

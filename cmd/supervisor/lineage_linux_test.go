@@ -32,6 +32,9 @@ type lineage struct {
 	ended   bool
 	// keepsDir tells that the run directory stays, empty.
 	keepsDir bool
+	// held is the listener "http" that the service manager passes; nil if there
+	// is none.
+	held *os.File
 }
 
 // lineageEnv is the variable that marks all processes of a lineage.
@@ -41,13 +44,13 @@ const lineageEnv = "SUPERVISOR_TEST_LINEAGE"
 // it. In flags, $DIR is the directory of the lineage.
 func found(tb testing.TB, program []string, flags ...string) *lineage {
 	tb.Helper()
-	l := establish(tb, program, flags...)
+	l := conceive(tb, program, flags...)
 	l.start()
 	return l
 }
 
-// establish does the same but for the start.
-func establish(tb testing.TB, program []string, flags ...string) *lineage {
+// conceive prepares a lineage; nothing is started yet.
+func conceive(tb testing.TB, program []string, flags ...string) *lineage {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "sv") // short enough for a socket
 	if err != nil {
@@ -81,6 +84,11 @@ func (l *lineage) start() {
 	defer out.Close()
 	l.cmd = exec.Command(l.command, l.args...)
 	l.cmd.Env = append(os.Environ(), lineageEnv+"="+l.dir)
+	if l.held != nil { // as the service manager would start it, whose variable names the process
+		l.cmd = exec.Command("sh", append([]string{"-c", `export LISTEN_PID=$$; exec supervisor "$@"`, "sh"}, l.args...)...)
+		l.cmd.Env = append(os.Environ(), lineageEnv+"="+l.dir, "LISTEN_FDS=1", "LISTEN_FDNAMES=http")
+		l.cmd.ExtraFiles = []*os.File{l.held}
+	}
 	l.cmd.Stdout, l.cmd.Stderr = out, out
 	in, done := within(l, l.cgroup)
 	defer done()
@@ -265,7 +273,7 @@ func (l *lineage) upgradesOn(program ...string) upgrade.Status {
 // and slow requests in flight, to each of the targets.
 func (l *lineage) traffic(targets ...string) *load.Run {
 	l.Helper()
-	config := load.Config{Target: targets[0], Duration: 2 * time.Minute, Timeout: 15 * time.Second}
+	config := load.Config{Target: targets[0], Duration: time.Hour, Timeout: 15 * time.Second}
 	for _, target := range targets {
 		post := load.Traffic{Target: target, Method: http.MethodPost, Path: "/echo", PayloadBytes: 64, Echo: true}
 		fresh, kept := post, post

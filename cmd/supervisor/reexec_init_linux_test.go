@@ -24,7 +24,7 @@ func TestReexecAsInit(t *testing.T) {
 		}
 	}
 	program := misbehaveIn(t)
-	l := establish(t, []string{program, "-grandchild"}, "--bake", "100ms", "--settle", "20ms")
+	l := conceive(t, []string{program, "-grandchild"}, "--bake", "100ms", "--settle", "20ms")
 	l.args = append([]string{"--pid", "--fork", "--mount-proc", "--kill-child", "supervisor"}, l.args...)
 	l.command = "unshare"
 	l.start()

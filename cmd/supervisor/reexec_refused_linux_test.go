@@ -152,7 +152,7 @@ func TestReexecThatFailsAtTheLastMoment(t *testing.T) {
 	run := l.traffic("http://" + address)
 	slow := request(t, address, "/slow?ms=2500")
 	stream := l.record(program)
-	l.await("a drain", drains)
+	l.await("a drain", inADrain)
 	before := l.settled()
 	for range 3 {
 		l.refuses(script(t, `rm -f "$0"; echo '{"state":1}'`), "no such file or directory")

@@ -198,7 +198,7 @@ func TestGenerationEndsDuringReexec(t *testing.T) {
 	run.Stop() // who is served by it is cut off
 	request(t, first.Listeners[0].Address, "/slow?ms=8000")
 	asked := l.upgrade([]string{program}, true)
-	before := l.await("a drain", drains)
+	before := l.await("a drain", inADrain)
 	l.replace(killing(t, before.Generations[0].PID))
 	asked.verdict(upgrade.Committed, "")
 	if !asked.report.CutUnknown {
