@@ -44,7 +44,7 @@ func Open(ctx context.Context, spec Spec) (*Socket, error) {
 	var s *Socket
 	if err == nil && spec.Given() {
 		err = errors.New("the service manager has to pass it, and nobody here asks for it")
-	} else if err == nil && spec.isPath() {
+	} else if err == nil && spec.HasFile() {
 		s, err = openPath(ctx, spec)
 	} else if err == nil {
 		s, err = bind(ctx, spec)
@@ -94,17 +94,26 @@ func OpenAll(ctx context.Context, specs []Spec) ([]*Socket, error) {
 // one that Open made. Other holders of the socket keep it, without its file.
 // Further calls return the same error.
 func (s *Socket) Close() error {
-	s.once.Do(func() {
-		if s.file != (FileID{}) {
-			s.err = s.removeFile()
-		}
-		// Only now: while the socket is open its inode number is not reused.
-		s.err = errors.Join(s.err, unix.Close(s.FD))
-		if s.err != nil {
-			s.err = fmt.Errorf("cannot close listener %q cleanly: %w", s.Name, s.err)
-		}
-	})
+	s.once.Do(func() { s.close(s.file != (FileID{})) })
 	return s.err
+}
+
+// Leave is Close for a socket that others go on with: its file stays, without
+// which nobody could connect any more.
+func (s *Socket) Leave() error {
+	s.once.Do(func() { s.close(false) })
+	return s.err
+}
+
+func (s *Socket) close(remove bool) {
+	if remove {
+		s.err = s.removeFile()
+	}
+	// Only now: while the socket is open its inode number is not reused.
+	s.err = errors.Join(s.err, unix.Close(s.FD))
+	if s.err != nil {
+		s.err = fmt.Errorf("cannot close listener %q cleanly: %w", s.Name, s.err)
+	}
 }
 
 // bind makes the socket with package net, which knows host names, address
@@ -210,7 +219,7 @@ func explain(err error, spec Spec) error {
 		return fmt.Errorf("%w; this machine has no such address, see `ip address`", err)
 	case errors.Is(err, unix.EACCES) && !spec.isUnix():
 		return fmt.Errorf("%w; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE or an inherited socket", err)
-	case errors.Is(err, unix.ENOENT) && spec.isPath():
+	case errors.Is(err, unix.ENOENT) && spec.HasFile():
 		return fmt.Errorf("%w; create the directory first", err)
 	}
 	return err
