@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
+	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 	"github.com/spf13/cobra"
@@ -66,7 +68,23 @@ func checkHandedOn(e environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	return suits(state, cfg)
+	if err := suits(state, cfg); err != nil {
+		return err
+	}
+	return fitsHere(state, cfg, e)
+}
+
+// fitsHere says why the configuration cannot be had where the other supervisor
+// runs.
+func fitsHere(state handover.State, cfg config.Config, e environment) error {
+	if _, err := newLogger(cfg, io.Discard, e.getenv); err != nil {
+		return err
+	}
+	place, err := rundir.Choose(cfg.RunDir, cfg.ServiceName(), e.getenv, os.Geteuid())
+	if err == nil && state.Dir != "" && place.Path != state.Dir {
+		err = fmt.Errorf("the run directory is %s, and the configuration says %s; stop the service to change it", state.Dir, place.Path)
+	}
+	return err
 }
 
 // configOf is the configuration of a supervisor that was started by the command

@@ -168,7 +168,10 @@ func (h *host) openSockets(ctx context.Context) (err error) {
 	} else if address != "" {
 		h.scrape, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
 	}
-	if err != nil {
+	switch {
+	case err != nil && h.origin.follows(): // generations need a supervisor more than anybody needs these
+		h.log.Error("cannot serve metrics over TCP; they are on the control socket", "address", address, "error", err)
+	case err != nil:
 		return fmt.Errorf("cannot serve metrics: %w", err)
 	}
 	if h.scrape != nil {
