@@ -48,7 +48,7 @@ type announcer struct {
 	extended time.Time // when more time was asked for; zero: not yet for this
 	untold   []notice
 
-	sending sync.Mutex // held by who sends, over all of untold
+	sending sync.Mutex // held from the taking of a notice until it is sent
 	line    string     // the last that was sent
 }
 
@@ -136,18 +136,29 @@ func (a *announcer) extend(now time.Time) {
 }
 
 // sendAll sends what was noted, in its order, and reports whether that was all
-// when ctx was done.
+// when ctx was done. Who else sends is waited for, one notice at a time: while the
+// service manager does not read, all of them take long.
 func (a *announcer) sendAll(ctx context.Context) bool {
-	a.sending.Lock()
-	defer a.sending.Unlock()
 	for ctx.Err() == nil {
-		n, ok := a.next()
-		if !ok {
+		if !a.sendNext(ctx) {
 			return true
 		}
-		a.send(n)
 	}
 	return false
+}
+
+// sendNext sends the first of what was noted; false if there is nothing.
+func (a *announcer) sendNext(ctx context.Context) bool {
+	a.sending.Lock()
+	defer a.sending.Unlock()
+	if ctx.Err() != nil {
+		return true // as far as is known
+	}
+	n, ok := a.next()
+	if ok {
+		a.send(n)
+	}
+	return ok
 }
 
 // next takes the first of what was noted.
