@@ -37,7 +37,9 @@ type origin struct {
 	killed bool
 	// unusable is why what another supervisor left cannot be used, if so.
 	unusable error
-	// gathered are the generations that came back, and what they gave back.
+	// missed are the generations that a killed supervisor left.
+	missed []upgrade.ProcessState
+	// gathered are those that came back, and what they gave back.
 	gathered upgrade.Gathered
 	// unclaimed are the names under which the service manager keeps what nobody
 	// asks for any more.
@@ -92,7 +94,7 @@ func (o *origin) recall(d *rundir.Dir, service string, log *slog.Logger) {
 		return
 	}
 	log.Warn("the last supervisor was killed; looking for its generations", "count", len(state.Supervisor.Generations))
-	o.state, o.killed = &state, true
+	o.state, o.killed, o.missed = &state, true, state.Supervisor.Generations
 	d.Succeed(state.Made)
 }
 
@@ -102,7 +104,7 @@ func (o *origin) advice() string {
 		return fmt.Sprintf("its supervisor was killed, and what that has written down cannot be used (%v), so that nobody can take over its generations, which may still serve: end them with kill -TERM (%s), then start it again", o.unusable, rundir.Holders)
 	}
 	var mute []string
-	for _, g := range o.missed() {
+	for _, g := range o.missed {
 		if slices.ContainsFunc(o.gathered.Survivors, func(s upgrade.Survivor) bool { return s.Mute && s.Generation == g.Generation }) {
 			mute = append(mute, fmt.Sprintf("generation %d (pid %d)", g.Generation, g.PID))
 		}
@@ -138,12 +140,10 @@ func (o *origin) alive() []int {
 	return all
 }
 
-// bury ends what generations left that ended while there was no supervisor.
+// bury ends what generations left that ended while there was no supervisor, also
+// where this one begins anew.
 func (o *origin) bury(keeper upgrade.Keeper, log *slog.Logger) {
-	if !o.killed {
-		return
-	}
-	for _, g := range o.state.Supervisor.Generations {
+	for _, g := range o.missed {
 		if slices.ContainsFunc(o.gathered.Survivors, func(s upgrade.Survivor) bool { return s.Generation == g.Generation }) {
 			continue
 		}
@@ -179,14 +179,6 @@ func (o *origin) totals(log *slog.Logger) queueTotals {
 
 func sameProgram(a, b upgrade.Program) bool {
 	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env)
-}
-
-// missed are the generations that a killed supervisor left.
-func (o *origin) missed() []upgrade.ProcessState {
-	if !o.killed {
-		return nil
-	}
-	return o.state.Supervisor.Generations
 }
 
 // cookies are the sockets that the service's listeners are known to be.

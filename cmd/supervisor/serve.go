@@ -44,6 +44,7 @@ type host struct {
 	origin     *origin
 	dir        *rundir.Dir
 	rendezvous *upgrade.Rendezvous
+	keeper     upgrade.Keeper
 	listeners  *listeners
 	queues     *queues // of the listeners
 	control    net.Listener
@@ -97,13 +98,15 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	}
 	h.origin.recall(h.dir, h.cfg.ServiceName(), h.log)
 	h.rendezvous, err = upgrade.OpenRendezvous(upgrade.RendezvousConfig{
-		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed(), Cookies: h.origin.cookies(),
+		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed, Cookies: h.origin.cookies(),
 		StatsInterval: statsInterval(len(h.origin.cookies())), Logger: h.log,
 	})
 	if err != nil {
 		return err
 	}
 	h.origin.gather(ctx, h.rendezvous, h.cfg.UpgradeProgram(), h.log)
+	h.keeper = keepGenerations(h.log)
+	h.origin.bury(h.keeper, h.log) // what generations left may hold their listeners
 	if err := h.openListeners(ctx); err != nil {
 		return err
 	}
@@ -234,8 +237,6 @@ func (h *host) supervise() (err error) {
 		Namespace: h.queues.namespace,
 	})
 	h.announcer = newAnnouncer(h.notifier, h.queues.Figures, endings*h.cfg.Policy().StopGrace, h.origin.handed() != nil, h.log)
-	keeper := keepGenerations(h.log)
-	h.origin.bury(keeper, h.log)
 	cfg := upgrade.Config{
 		Service:   h.cfg.ServiceName(),
 		Program:   h.cfg.UpgradeProgram(),
@@ -250,7 +251,7 @@ func (h *host) supervise() (err error) {
 		Listeners: h.listeners.status(),
 		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
 			Rendezvous:    h.rendezvous,
-			Keeper:        keeper,
+			Keeper:        h.keeper,
 			Children:      h.children.set,
 			Service:       h.cfg.ServiceName(),
 			Listeners:     h.listeners.all,

@@ -140,6 +140,24 @@ func TestStopEndsWhatAdoptedGenerationsLeave(t *testing.T) {
 	l.stop()
 }
 
+// TestNewProgramEndsWhatDeadGenerationsLeft: nobody lives who could be adopted, and
+// the next supervisor runs another program, so it begins anew.
+func TestNewProgramEndsWhatDeadGenerationsLeft(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	l := found(t, []string{program, "-grandchild"})
+	status := l.await("an active generation", oneActive)
+	l.kill()
+	signalTo(t, status.Generations[0].PID, syscall.SIGKILL)
+	l.args = l.args[:len(l.args)-1]
+	l.start()
+	l.serves()
+	if !strings.Contains(l.logged(), "begins anew") {
+		t.Error("it does not begin anew")
+	}
+	l.stop()
+}
+
 // TestMuteGenerationIsAdoptedLater: one that is stopped while the next supervisor
 // gathers the others is taken over when it continues.
 func TestMuteGenerationIsAdoptedLater(t *testing.T) {
