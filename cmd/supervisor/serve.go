@@ -151,6 +151,7 @@ func (h *host) openListeners(ctx context.Context) error {
 	if h.listeners, err = holdListeners(sources, h.log); err != nil {
 		return err
 	}
+	h.origin.warn(h.listeners.all, h.log)
 	h.store()
 	return h.dir.Sweep(h.origin.alive())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
@@ -181,6 +182,25 @@ func (o *origin) file(spec listen.Spec) listen.FileID {
 		}
 	}
 	return listen.FileID{}
+}
+
+// warn says which listeners the generations that were adopted do not accept on,
+// because the configuration was changed before their supervisor was killed.
+func (o *origin) warn(all []fdpass.Listener, log *slog.Logger) {
+	if len(o.gathered.Survivors) == 0 {
+		return
+	}
+	known := o.cookies()
+	for _, l := range all {
+		if known[l.Name] != l.Cookie {
+			log.Warn("the generations that are adopted do not have a listener of the configuration: nobody accepts there until the next upgrade", "listener", l.Name, "address", l.Address)
+		}
+	}
+	for _, was := range o.state.Listeners {
+		if !slices.ContainsFunc(all, func(l fdpass.Listener) bool { return uint64(l.Cookie) == was.Cookie }) {
+			log.Warn("the generations that are adopted accept on a listener that is not in the configuration any more, until the next upgrade", "listener", was.Name, "address", was.Address)
+		}
+	}
 }
 
 // handedOn are the listeners that this process held before it executed this

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -97,6 +98,41 @@ func TestKilledSupervisorGetsEveryListenerBack(t *testing.T) {
 	} else {
 		t.Logf("%d datagrams, each answered", all)
 	}
+	l.noneFailed(run)
+	l.stop()
+}
+
+// TestListenerThatWasChangedBeforeTheCrash: the generation that is adopted cannot
+// accept on it, which the log says; the next one does.
+func TestListenerThatWasChangedBeforeTheCrash(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	port, err := findPort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := found(t, []string{program}, "--listen", "http=tcp://127.0.0.1:0")
+	l.serves()
+	l.succeed()
+	l.serves()
+	if strings.Contains(l.logged(), "until the next upgrade") {
+		t.Error("it warns of nothing")
+	}
+	l.kill()
+	address := "127.0.0.1:" + port
+	for i, a := range l.args {
+		l.args[i] = strings.ReplaceAll(a, "127.0.0.1:0", address)
+	}
+	l.start()
+	l.serves()
+	for _, want := range []string{"nobody accepts there until the next upgrade\" listener=http address=" + address, "not in the configuration any more, until the next upgrade\" listener=http address="} {
+		if !strings.Contains(l.logged(), want) {
+			t.Errorf("the log does not say %q", want)
+		}
+	}
+	l.upgradesOn(program)
+	run := l.traffic("http://" + address)
+	l.answered(run, 5)
 	l.noneFailed(run)
 	l.stop()
 }
