@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,9 +158,20 @@ func (a *announcer) sendNext(ctx context.Context) bool {
 	}
 	n, ok := a.next()
 	if ok {
-		a.send(n)
+		a.sent(n, a.send(n))
 	}
 	return ok
+}
+
+// sent logs, once, that the service manager cannot be told. What it waits for is
+// told again if it did not read; a line is not worth it.
+func (a *announcer) sent(n notice, err error) {
+	a.check(err)
+	if errors.Is(err, os.ErrDeadlineExceeded) && n.news != newsLine && n.news != newsMoreTime {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.untold = slices.Insert(a.untold, 0, n)
+	}
 }
 
 // next takes the first of what was noted.
@@ -174,10 +187,9 @@ func (a *announcer) next() (n notice, ok bool) {
 }
 
 // send sends one notice, unless it is a line that was told already.
-func (a *announcer) send(n notice) {
+func (a *announcer) send(n notice) error {
 	if n.news == newsMoreTime {
-		a.check(a.notifier.ExtendTimeout(extension))
-		return
+		return a.notifier.ExtendTimeout(extension)
 	}
 	line := n.last
 	if line == "" {
@@ -185,18 +197,17 @@ func (a *announcer) send(n notice) {
 	}
 	same := line == a.line
 	a.line = line
-	switch n.news {
-	case newsReady:
-		a.check(a.notifier.Ready(line))
-	case newsReloading:
-		a.check(a.notifier.Reloading(line))
-	case newsStopping:
-		a.check(a.notifier.Stopping(line))
-	default:
-		if !same {
-			a.check(a.notifier.Status(line))
-		}
+	switch {
+	case n.news == newsReady:
+		return a.notifier.Ready(line)
+	case n.news == newsReloading:
+		return a.notifier.Reloading(line)
+	case n.news == newsStopping:
+		return a.notifier.Stopping(line)
+	case same:
+		return nil
 	}
+	return a.notifier.Status(line)
 }
 
 // check logs, once, that the service manager cannot be told.

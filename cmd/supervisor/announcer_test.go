@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -268,26 +269,33 @@ func TestNoReadyIsLostWhereNobodyReads(t *testing.T) {
 	}
 }
 
-// TestServiceManagerThatDoesNotReadStopsNobody: whoever is about to take over
-// hears of it soon, however much waits to be told.
-func TestServiceManagerThatDoesNotReadStopsNobody(t *testing.T) {
-	t.Parallel()
+// muteSocket is a service manager that does not read, and has no room for more.
+func muteSocket(t *testing.T) (*net.UnixConn, *systemd.Notifier) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "notify-") // short enough for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	path := filepath.Join(dir, "s")
 	mute, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer mute.Close()
+	t.Cleanup(func() { mute.Close() })
 	fill(t, path)
 	n, err := systemd.NewNotifier(func(name string) string { return map[string]string{"NOTIFY_SOCKET": path}[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
+	return mute, n
+}
+
+// TestServiceManagerThatDoesNotReadStopsNobody: whoever is about to take over
+// hears of it soon, however much waits to be told.
+func TestServiceManagerThatDoesNotReadStopsNobody(t *testing.T) {
+	t.Parallel()
+	_, n := muteSocket(t)
 	a := newAnnouncer(n, func() []health.Figures { return nil }, 0, false, slog.New(slog.DiscardHandler))
 	for i := range 20 {
 		st := inRoles(upgrade.PhaseIdle, upgrade.RoleActive)
@@ -309,6 +317,35 @@ func TestServiceManagerThatDoesNotReadStopsNobody(t *testing.T) {
 	}
 	if took := time.Since(began); took > 2*barrierTimeout {
 		t.Errorf("it took %v", took)
+	}
+	close(ended)
+	running.Wait()
+}
+
+// TestReadyIsToldAgain: the service manager waits for it, and ends a service that
+// it does not hear it from.
+func TestReadyIsToldAgain(t *testing.T) {
+	t.Parallel()
+	mute, n := muteSocket(t)
+	var log journal
+	a := newAnnouncer(n, func() []health.Figures { return nil }, 0, false, slog.New(slog.NewTextHandler(&log, nil)))
+	a.changed(inRoles(upgrade.PhaseIdle, upgrade.RoleActive))
+	ended := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() { a.run(ended, alive) })
+	for late := time.Now().Add(patience); !strings.Contains(log.String(), "its queue has been full"); {
+		if time.Now().After(late) {
+			t.Fatal("it does not notice that nobody reads")
+		}
+		runtime.Gosched()
+	}
+	if err := mute.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for text := make([]byte, 4096); !bytes.HasPrefix(text, []byte("READY=1")); {
+		if _, err := mute.Read(text); err != nil {
+			t.Fatalf("it is not told: %v", err)
+		}
 	}
 	close(ended)
 	running.Wait()
