@@ -128,14 +128,16 @@ func (o *origin) handed() *handover.State {
 // serve.
 func (o *origin) follows() bool { return o != nil && o.state != nil }
 
-// alive are the generations that another supervisor has left.
+// alive are the generations that another supervisor has left and that live.
 func (o *origin) alive() []int {
 	var all []int
-	if o.state == nil {
-		return nil
+	for _, s := range o.gathered.Survivors {
+		all = append(all, s.Generation)
 	}
-	for _, g := range o.state.Supervisor.Generations {
-		all = append(all, g.Generation)
+	if from := o.handed(); from != nil {
+		for _, g := range from.Supervisor.Generations {
+			all = append(all, g.Generation)
+		}
 	}
 	return all
 }
