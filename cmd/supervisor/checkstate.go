@@ -81,10 +81,13 @@ func fitsHere(state handover.State, cfg config.Config, e environment) error {
 		return err
 	}
 	place, err := rundir.Choose(cfg.RunDir, cfg.ServiceName(), e.getenv, os.Geteuid())
-	if err == nil && state.Dir != "" && place.Path != state.Dir {
-		err = fmt.Errorf("the run directory is %s, and the configuration says %s; stop the service to change it", state.Dir, place.Path)
+	if err != nil {
+		return err
 	}
-	return err
+	if state.RunDir != "" && place.Path != state.RunDir {
+		return fmt.Errorf("its run directory is %s, and the configuration says %s; stop the service to move it", state.RunDir, place.Path)
+	}
+	return nil
 }
 
 // configOf is the configuration of a supervisor that was started by the command

@@ -28,7 +28,7 @@ func (h *host) left(st upgrade.State) (handover.State, error) {
 	boot, err := handover.ThisBoot()
 	return handover.State{
 		Writer: ownVersion().Version, Boot: boot, Written: upgrade.BootTime(), Supervisor: st, Listeners: h.listeners.left(),
-		Dir: h.dir.Path, Made: h.dir.Made(),
+		RunDir: h.dir.Path, Made: h.dir.Made(),
 	}, err
 }
 

@@ -2,9 +2,10 @@
 // found, and finds it there.
 //
 // It guarantees that one directory belongs to one living supervisor: the
-// directory is locked as long as its owner lives, so that what a killed one
-// left behind can be told from what is in use, and that nothing is left of it
-// when its owner ends.
+// directory is locked as long as its owner lives, an exec in place included, so
+// that what a killed one left behind can be told from what is in use. Of what a
+// killed one left, its state and the sockets of its generations stay for the
+// next; nothing is left when an owner ends of its own accord.
 package rundir
 
 import (
