@@ -109,6 +109,9 @@ func (o *origin) advice() string {
 			mute = append(mute, fmt.Sprintf("generation %d (pid %d)", g.Generation, g.PID))
 		}
 	}
+	if o.killed && len(o.gathered.Survivors) == 0 {
+		return "its supervisor was killed, and no generation lives that it wrote down; if one of a later upgrade does, which it could not write down, nobody can take it over: end it with kill -TERM (" + rundir.Holders + "), then start it again"
+	}
 	if len(mute) > 0 {
 		return fmt.Sprintf("its supervisor was killed, and %s did not come back within %v: have it go on, or end it with kill -KILL, then start it again", strings.Join(mute, ", "), gatherTimeout)
 	}

@@ -16,6 +16,7 @@ import (
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/systemd"
+	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,7 +38,7 @@ func (s source) giveUp() error {
 }
 
 // sources opens the listeners, or takes those that are open already.
-func (o *origin) sources(ctx context.Context, cfg config.Config) (all []source, err error) {
+func (o *origin) sources(ctx context.Context, cfg config.Config, log *slog.Logger) (all []source, err error) {
 	defer func() {
 		for _, d := range o.passed.Stored {
 			o.unclaimed = append(o.unclaimed, d.Name)
@@ -60,13 +61,15 @@ func (o *origin) sources(ctx context.Context, cfg config.Config) (all []source, 
 	if err != nil {
 		return nil, err
 	}
+	given := slices.Clone(o.gathered.Listeners)
 	for _, spec := range specs {
-		s, err := o.source(ctx, spec)
+		s, err := o.source(ctx, spec, log)
 		if err != nil {
 			return all, err
 		}
 		all = append(all, s)
 	}
+	o.warnOfUnserved(all, given, log)
 	return all, nil
 }
 
@@ -93,7 +96,7 @@ func (o *origin) specs(cfg config.Config) ([]listen.Spec, error) {
 }
 
 // source finds or opens one listener.
-func (o *origin) source(ctx context.Context, spec listen.Spec) (source, error) {
+func (o *origin) source(ctx context.Context, spec listen.Spec, log *slog.Logger) (source, error) {
 	if spec.Given() {
 		i := slices.IndexFunc(o.passed.Units, func(d systemd.Descriptor) bool { return d.Name == spec.Name })
 		fd := o.passed.Units[i].FD
@@ -107,10 +110,20 @@ func (o *origin) source(ctx context.Context, spec listen.Spec) (source, error) {
 		}
 	}
 	for i, l := range o.gathered.Listeners {
-		if l.Name == spec.Name && o.is(l.FD, spec) {
-			o.gathered.Listeners = slices.Delete(o.gathered.Listeners, i, i+1)
-			return o.adopt(spec, l.FD, o.file(spec), false)
+		if l.Name != spec.Name {
+			continue
 		}
+		was, known := o.was(l)
+		if !o.is(l.FD, spec) && !known {
+			continue
+		}
+		if known && was != spec {
+			log.Warn("generations that serve on have this listener as it was asked for before; so it stays until the service is stopped and started",
+				"listener", spec.Name, "was", was.String(), "asked", spec.String())
+			spec = was
+		}
+		o.gathered.Listeners = slices.Delete(o.gathered.Listeners, i, i+1)
+		return o.adopt(spec, l.FD, o.file(spec), false)
 	}
 	socket, err := listen.Open(ctx, spec)
 	return source{socket: socket}, err
@@ -184,25 +197,6 @@ func (o *origin) file(spec listen.Spec) listen.FileID {
 	return listen.FileID{}
 }
 
-// warn says which listeners the generations that were adopted do not accept on,
-// because the configuration was changed before their supervisor was killed.
-func (o *origin) warn(all []fdpass.Listener, log *slog.Logger) {
-	if len(o.gathered.Survivors) == 0 {
-		return
-	}
-	known := o.cookies()
-	for _, l := range all {
-		if known[l.Name] != l.Cookie {
-			log.Warn("the generations that are adopted do not have a listener of the configuration: nobody accepts there until the next upgrade", "listener", l.Name, "address", l.Address)
-		}
-	}
-	for _, was := range o.state.Listeners {
-		if !slices.ContainsFunc(all, func(l fdpass.Listener) bool { return uint64(l.Cookie) == was.Cookie }) {
-			log.Warn("the generations that are adopted accept on a listener that is not in the configuration any more, until the next upgrade", "listener", was.Name, "address", was.Address)
-		}
-	}
-}
-
 // handedOn are the listeners that this process held before it executed this
 // program.
 func (o *origin) handedOn() ([]source, error) {
@@ -225,4 +219,38 @@ func (o *origin) handedOn() ([]source, error) {
 		}
 	}
 	return all, nil
+}
+
+// was is how a listener was asked for that a generation gave back. The
+// generation accepts there and nowhere else, so a configuration that was changed
+// meanwhile must wait for a start that nobody outlives.
+func (o *origin) was(given fdpass.Listener) (listen.Spec, bool) {
+	if o.state == nil {
+		return listen.Spec{}, false
+	}
+	for _, l := range o.state.Listeners {
+		if l.Name != given.Name || l.Kept || fdpass.Cookie(l.Cookie) != given.Cookie {
+			continue
+		}
+		spec, err := listen.ParseSpec(l.Spec)
+		return spec, err == nil
+	}
+	return listen.Spec{}, false
+}
+
+// warnOfUnserved says which sockets the generations that were adopted do not
+// have, given what they gave back: clients would wait there.
+func (o *origin) warnOfUnserved(all []source, given []fdpass.Listener, log *slog.Logger) {
+	accepts := func(s upgrade.Survivor) bool { return !s.Mute && !s.Draining }
+	if !slices.ContainsFunc(o.gathered.Survivors, accepts) {
+		return
+	}
+	for _, s := range all {
+		now, err := fdpass.Describe(s.socket.Name, s.socket.FD)
+		if err != nil || slices.ContainsFunc(given, func(l fdpass.Listener) bool { return l.Cookie == now.Cookie }) {
+			continue
+		}
+		log.Warn("no generation that serves on has this listener, so clients wait there; give it one by supervisor upgrade --force",
+			"listener", now.Name, "network", now.Network, "address", now.Address)
+	}
 }

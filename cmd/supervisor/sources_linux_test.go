@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -54,7 +55,7 @@ func TestStoredSocketWithoutItsFileIsNotTaken(t *testing.T) {
 			}
 		}
 		o := &origin{passed: systemd.Inherited{Stored: []systemd.Descriptor{d}}}
-		all, err := o.sources(t.Context(), config.Config{Listen: []string{"local=unix://" + path}})
+		all, err := o.sources(t.Context(), config.Config{Listen: []string{"local=unix://" + path}}, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +92,7 @@ func TestSupervisorThatCannotStartLeavesSocketsReachable(t *testing.T) {
 	defer unix.Close(kept)
 	o := &origin{passed: systemd.Inherited{Stored: []systemd.Descriptor{d}}}
 	missing := filepath.Join(t.TempDir(), "none", "s")
-	if _, err := o.sources(t.Context(), config.Config{Listen: []string{"local=unix://" + path, "other=unix://" + missing}}); err == nil {
+	if _, err := o.sources(t.Context(), config.Config{Listen: []string{"local=unix://" + path, "other=unix://" + missing}}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Fatal("it starts")
 	}
 	reach(t, path)

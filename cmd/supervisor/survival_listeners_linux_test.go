@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,38 +103,48 @@ func TestKilledSupervisorGetsEveryListenerBack(t *testing.T) {
 	l.stop()
 }
 
-// TestListenerThatWasChangedBeforeTheCrash: the generation that is adopted cannot
-// accept on it, which the log says; the next one does.
-func TestListenerThatWasChangedBeforeTheCrash(t *testing.T) {
+// TestChangedListenersWaitForAStart: --listen was changed when a killed supervisor
+// is started again. The generation that serves on has the listener as it was and
+// no other, so that stays where it is, and what is new has nobody until the next
+// upgrade; both are said. A start that nobody outlives does as it is told.
+func TestChangedListenersWaitForAStart(t *testing.T) {
 	t.Parallel()
 	program := misbehaveIn(t)
-	port, err := findPort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := found(t, []string{program}, "--listen", "http=tcp://127.0.0.1:0")
-	l.serves()
-	l.succeed()
-	l.serves()
-	if strings.Contains(l.logged(), "until the next upgrade") {
-		t.Error("it warns of nothing")
-	}
+	l := found(t, []string{program}, "--bake", "100ms", "--settle", "20ms")
+	status := l.serves()
+	was := status.Listeners[0].Address
+	run := l.traffic("http://" + was)
+	l.answered(run, 20)
 	l.kill()
-	address := "127.0.0.1:" + port
-	for i, a := range l.args {
-		l.args[i] = strings.ReplaceAll(a, "127.0.0.1:0", address)
-	}
+	i := slices.Index(l.args, "--listen")
+	l.args[i+1] = "http=tcp://127.0.0.1:" + freePort(t) + "?backlog=100"
+	l.args = slices.Insert(l.args, i, "--listen", "new=tcp://127.0.0.1:0")
 	l.start()
-	l.serves()
-	for _, want := range []string{"nobody accepts there until the next upgrade\" listener=http address=" + address, "not in the configuration any more, until the next upgrade\" listener=http address="} {
-		if !strings.Contains(l.logged(), want) {
-			t.Errorf("the log does not say %q", want)
+	status = l.serves()
+	address := map[string]string{}
+	for _, s := range status.Listeners {
+		address[s.Name] = s.Address
+	}
+	if address["http"] != was {
+		t.Errorf("http listens at %s, and its generation at %s", address["http"], was)
+	}
+	for _, want := range []string{"so it stays until the service is stopped and started", `clients wait there; give it one by supervisor upgrade --force" listener=new`} {
+		if log := l.logged(); !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
 		}
 	}
+	l.answered(run, 20)
 	l.upgradesOn(program)
-	run := l.traffic("http://" + address)
-	l.answered(run, 5)
+	l.answered(run, 20)
 	l.noneFailed(run)
+	l.stop()
+	l.start()
+	status = l.serves()
+	for _, s := range status.Listeners {
+		if s.Name == "http" && s.Address == was {
+			t.Errorf("http is at %s still", was)
+		}
+	}
 	l.stop()
 }
 

@@ -67,7 +67,7 @@ func Choose(given, name string, getenv func(string) string, uid int) (Place, err
 	case uid == 0:
 		place = Place{Path: filepath.Join("/run/supervisor", name), Ours: true}
 	default:
-		return Place{}, errors.New("cannot choose a run directory: neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set; give one with --run-dir")
+		return Place{}, errors.New("cannot choose a run directory: neither RUNTIME_DIRECTORY (RuntimeDirectory= of a unit) nor XDG_RUNTIME_DIR is set; give one with --run-dir")
 	}
 	path, err := filepath.Abs(place.Path)
 	if err != nil {
