@@ -344,7 +344,17 @@ func (o *origin) is(fd int, spec listen.Spec) bool {
 		have, err := netip.ParseAddrPort(l.Address)
 		return err == nil && have == want
 	}
-	return !strings.HasPrefix(spec.Network, "unix") || l.Address == spec.Address
+	return !strings.HasPrefix(spec.Network, "unix") || l.Address == spec.Address && reachable(spec)
+}
+
+// reachable reports whether a Unix socket has its file: that of a stored one goes
+// with the supervisor that ended in an orderly way, and nobody reaches it then.
+func reachable(spec listen.Spec) bool {
+	if strings.HasPrefix(spec.Address, "@") {
+		return true
+	}
+	info, err := os.Lstat(spec.Address)
+	return err == nil && info.Mode().Type() == fs.ModeSocket
 }
 
 // sameNetwork compares what a socket is with what was asked for.

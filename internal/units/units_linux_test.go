@@ -61,7 +61,7 @@ func run(t *testing.T, cmd *exec.Cmd) string {
 // install writes units with the command.
 func (m machine) install(t *testing.T, words ...string) {
 	t.Helper()
-	words = slices.Concat([]string{"unit"}, words[:1], []string{"--user", "daemon", "--output", folder}, words[1:])
+	words = slices.Concat([]string{"unit"}, words[:1], []string{"--user", "daemon", "--output", folder, "--force"}, words[1:])
 	run(t, m.Command(t.Context(), supervisor, words...))
 	m.Reload(t)
 }
