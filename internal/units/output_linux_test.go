@@ -27,7 +27,7 @@ func TestOutputGoesToTheJournalForGood(t *testing.T) {
 			crashes++
 			s.adopted(t, before, crashes)
 		}
-		reexec := func() { run(t, s.Command(t.Context(), supervisor, "reexec", "--name", "web")) }
+		reexec := func() { s.reexecute(t) }
 		upgrade()
 		for _, happens := range []func(){reexec, crash, upgrade, crash, reexec} {
 			happens()

@@ -21,6 +21,10 @@ const (
 	address = "127.0.0.1:80"
 )
 
+// patient are settings with which an upgrade does not mind that clients wait,
+// because the machine of the tests is busy: these tests are about systemd.
+func patient() []string { return []string{"--queue-target", "5s", "--queue-interval", "10s"} }
+
 // A site is web.service on a machine of its own, whose program is examples/misbehave.
 type site struct{ machine }
 
@@ -43,7 +47,7 @@ func (s site) prepare(t *testing.T, flags ...string) {
 	s.release(t, "exec "+misbehave)
 	s.install(t, slices.Concat([]string{
 		"web", "--listen", "http=tcp://" + address, "--bake", "200ms", "--drain-timeout", "5s", "--stop-grace", "300ms",
-	}, flags, []string{"--", current})...)
+	}, patient(), flags, []string{"--", current})...)
 }
 
 // missing is a release that is not there.

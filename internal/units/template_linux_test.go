@@ -31,7 +31,7 @@ func templates(t *testing.T, m machine) site {
 		t.Fatal(err)
 	}
 	for _, name := range instances {
-		text := fmt.Sprintf("program = [%q]\nbake = \"200ms\"\ndrain-timeout = \"5s\"\n", current)
+		text := fmt.Sprintf("program = [%q]\nbake = \"200ms\"\ndrain-timeout = \"5s\"\nqueue-target = \"5s\"\nqueue-interval = \"10s\"\n", current)
 		if err := os.WriteFile(m.Path("/etc/supervisor/"+name+".toml"), []byte(text), 0o644); err != nil { //nolint:gosec // as above
 			t.Fatal(err)
 		}
