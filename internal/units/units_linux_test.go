@@ -33,10 +33,7 @@ type machine struct{ *systemdtest.Machine }
 
 func each(t *testing.T, f func(t *testing.T, m machine)) {
 	t.Parallel()
-	systemdtest.Each(t, func(t *testing.T, m *systemdtest.Machine) {
-		t.Parallel()
-		f(t, equip(t, m))
-	})
+	systemdtest.EachParallel(t, func(t *testing.T, m *systemdtest.Machine) { f(t, equip(t, m)) })
 }
 
 // equip installs the supervisor and an example.
