@@ -204,6 +204,10 @@ func (c *Conn) Duplicate() (int, error) {
 	return fd, nil
 }
 
+// HungUp reports whether the peer has closed its end, or this one is closed. What
+// the peer sent before may still wait to be received.
+func (c *Conn) HungUp() bool { return c.hungUp() }
+
 // Close closes this end and interrupts Send and Receive. What was sent before
 // still reaches the peer. A second Close does nothing.
 func (c *Conn) Close() error {

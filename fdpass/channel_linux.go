@@ -148,18 +148,29 @@ func (c *Conn) endOrEmpty(p packet) error {
 	if err != nil {
 		return io.EOF
 	}
-	shut, left := true, 0
+	shut, left := c.hungUp(), 0
 	raw.Control(func(fd uintptr) {
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		if n, err := unix.Poll(poll, 0); err == nil {
-			shut = n > 0
-		}
 		left, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ)
 	})
 	if shut && left == 0 {
 		return io.EOF
 	}
 	return empty
+}
+
+// hungUp asks poll(2), and reads nothing.
+func (c *Conn) hungUp() bool {
+	raw, err := c.sock.SyscallConn()
+	if err != nil {
+		return true
+	}
+	shut := false
+	err = raw.Control(func(fd uintptr) {
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(poll, 0) // interrupted, it has found nothing
+		shut = err == nil && n > 0
+	})
+	return shut || err != nil
 }
 
 func (c *Conn) credentials() (pid, uid int, err error) {

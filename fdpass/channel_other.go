@@ -31,6 +31,8 @@ func (l Listener) verify() (Cookie, error) { return 0, errors.ErrUnsupported }
 
 func (l Listener) restore() error { return errors.ErrUnsupported }
 
+func (c *Conn) hungUp() bool { return true }
+
 func (c *Conn) duplicate() (int, error) { return -1, errors.ErrUnsupported }
 
 // A socketFile tells a file from another that takes its place.

@@ -278,3 +278,29 @@ func TestDuplicateHandsTheChannelOn(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+// TestHungUp: the end of the peer shows before its last words are read.
+func TestHungUp(t *testing.T) {
+	t.Parallel()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]*Conn
+	for i, fd := range fds {
+		if ends[i], err = NewConn(fd); err != nil {
+			t.Fatal(err)
+		}
+		defer ends[i].Close()
+	}
+	if err := ends[1].Send(Ready{}); err != nil || ends[0].HungUp() {
+		t.Errorf("hung up while the peer is there: %v", err)
+	}
+	_ = ends[1].Close()
+	if !ends[0].HungUp() || !ends[1].HungUp() {
+		t.Error("not hung up")
+	}
+	if m, _, err := ends[0].Receive(); err != nil || m != (Ready{}) {
+		t.Errorf("received %v, %v", m, err)
+	}
+}

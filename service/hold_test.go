@@ -1,6 +1,7 @@
 package service
 
 import (
+	"math"
 	"net/http"
 	"testing"
 	"time"
@@ -204,6 +205,18 @@ func TestBatches(t *testing.T) {
 	} {
 		if closing, telling := test.s.batches(test.n, test.limit); closing != test.closing || telling != test.telling {
 			t.Errorf("%s: %d closed and %d told, want %d and %d", test.name, closing, telling, test.closing, test.telling)
+		}
+	}
+}
+
+// TestDrainWithoutEnd: a deadline that is as far as one can say leaves idle
+// connections the time that they have.
+func TestDrainWithoutEnd(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	for _, whole := range []time.Duration{24 * time.Hour, 999_999 * time.Hour, math.MaxInt64 - time.Hour} {
+		if s := sweepOf(began, began, began.Add(whole), 5*time.Second); s.idle != 5*time.Second || s.late || s.short {
+			t.Errorf("a drain of %v: %+v", whole, s)
 		}
 	}
 }

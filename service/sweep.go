@@ -16,7 +16,7 @@ type sweep struct {
 // sweepOf is the look at the moment now of a drain.
 func sweepOf(now, began, deadline time.Time, idle time.Duration) sweep {
 	whole := deadline.Sub(began)
-	s := sweep{now: now, began: began, idle: min(idle, whole*9/10), grace: goAwayGrace}
+	s := sweep{now: now, began: began, idle: min(idle, whole/10*9), grace: goAwayGrace}
 	s.late = deadline.Sub(now) <= whole/10
 	if s.late {
 		// Whoever is told now, or ends its last stream now, has a third of what

@@ -1,6 +1,7 @@
 // Package systemd speaks with systemd, as a service that it runs: it takes the
 // sockets of socket units, tells how the service does, keeps listeners in the
-// descriptor store, and writes to the journal. It writes unit files, too.
+// descriptor store, and writes to the journal. It writes unit files, too; those
+// beside this file are written by it, and internal/units has the tests of them.
 //
 // What it guarantees:
 //

@@ -94,7 +94,8 @@ func (u Unit) commands(b *strings.Builder, command, start string) {
 	}
 	fmt.Fprintf(b, "ExecStart=%s\n", start)
 	if !u.NotifyReload {
-		fmt.Fprintf(b, "# A reload is an upgrade: it waits for the verdict, and fails unless committed.\nExecReload=%s upgrade\n", command)
+		fmt.Fprintf(b, "# A reload is an upgrade: it waits for the verdict, and fails unless committed.\n"+
+			"# Not for the next supervisor: until this ends, systemd starts none.\nExecReload=%s upgrade --reconnect=0s\n", command)
 	}
 	fmt.Fprintf(b, `# Ends what a supervisor left that died in the midst of a stop.
 ExecStopPost=-%s sweep

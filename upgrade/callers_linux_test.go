@@ -97,6 +97,12 @@ func TestRollbackUndoesTheUpgradeUnderWay(t *testing.T) {
 		}
 		r.wants(back, upgrade.Committed, "was undone")
 		r.wants(<-reports, upgrade.RolledBack, "a rollback was requested")
+		// Whoever asked and lost the connection asks again.
+		again, err := r.sup.Await(t.Context(), back.Request, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wants(again, upgrade.Committed, "was undone")
 	})
 	r.stop()
 }

@@ -125,14 +125,9 @@ func (s *MachineState) checkTimers() error {
 
 // checkRequests: every request is held once.
 func (s *MachineState) checkRequests() error {
-	var held []uint64
 	if r := s.Request; r != nil {
 		if r.Verdict != "" {
 			return fmt.Errorf("request %d is %s and is under way", r.Request, r.Verdict)
-		}
-		held = append(held, r.Request)
-		if r.Undo != 0 {
-			held = append(held, r.Undo)
 		}
 		if err := r.check(s.Generations); err != nil {
 			return err
@@ -143,17 +138,33 @@ func (s *MachineState) checkRequests() error {
 			if !slices.Contains([]Verdict{Aborted, RolledBack, Committed}, r.Verdict) || r.Reason == "" || r.Timer != 0 {
 				return fmt.Errorf("request %d waits for the end of generation %d with no verdict, no reason or a timer", r.Request, g.Number)
 			}
-			held = append(held, r.Request)
 			if err := r.check(s.Generations); err != nil {
 				return err
 			}
 		}
 	}
-	slices.Sort(held)
+	held := s.held()
 	if len(slices.Compact(slices.Clone(held))) != len(held) {
 		return fmt.Errorf("of the requests %v one is held twice", held)
 	}
 	return nil
+}
+
+// held are the requests that are to be answered, in order.
+func (s *MachineState) held() (all []uint64) {
+	if r := s.Request; r != nil {
+		all = append(all, r.Request)
+		if r.Undo != 0 {
+			all = append(all, r.Undo)
+		}
+	}
+	for _, g := range s.all {
+		if g.Waiter != nil {
+			all = append(all, g.Waiter.Request)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (r *RequestState) check(generations int) error {

@@ -172,6 +172,9 @@ func (c child) adoptedExit() exit {
 		if errno == 0 && info.Mask&pidfdInfoExit != 0 {
 			return exit{known: true, status: syscall.WaitStatus(info.Exit_code)}
 		}
+		if errno == unix.ENOTTY || errno == unix.EINVAL { // before Linux 6.13 it never tells
+			return exit{}
+		}
 		left := time.Until(late)
 		if reaped || left <= 0 {
 			return exit{}

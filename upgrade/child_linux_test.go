@@ -187,6 +187,51 @@ func TestAdoptedChildWhoseParentDoesNotWait(t *testing.T) {
 	}
 }
 
+// A kernel that does not know the question is not asked again: the place of the
+// generation is to be taken at once. A file that is no pidfd stands for it.
+func TestExitThatTheKernelNeverTellsIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	file, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if end := (child{pid: os.Getpid(), pidfd: file}).reap(); end.known {
+		t.Errorf("it %v, want that it is not known", end)
+	}
+	if took := time.Since(began); took > reapGrace/2 {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// Who asks after a generation whose exit is being waited for does not wait too.
+func TestNobodyWaitsForAnExitThatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	w := neglected(t, "exit 3")
+	l := NewLauncher(LauncherConfig{}).(*launcher)
+	exited := make(chan Event, 1)
+	p := l.Adopt(ProcessState{Generation: 1, PID: w.pid, StartTicks: w.ticks}, func(e Event) { exited <- e })
+	_ = w.end.Close()
+	longest := time.Duration(0)
+	for {
+		began := time.Now()
+		p.Snapshot()
+		longest = max(longest, time.Since(began))
+		select {
+		case e := <-exited:
+			if gone, ok := e.(Exited); !ok || gone.Clean {
+				t.Errorf("heard %#v", e)
+			}
+			if longest > reapGrace/2 {
+				t.Errorf("a snapshot took %v", longest)
+			}
+			l.Join()
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
 // A process is its number and the moment of its start: the number alone may be
 // another's by now.
 func TestAnotherProcessWithTheSameNumberIsNotFound(t *testing.T) {

@@ -20,7 +20,8 @@ const (
 	sendGrace = 5 * time.Second
 	// messageLimit is the number of messages that a child may send in a second.
 	messageLimit = 1000
-	// complaintLimit is how many of a child's error messages are logged.
+	// complaintLimit is the number of errors and of failures of a child that are
+	// heard in a minute: each is a line in the log.
 	complaintLimit = 10
 )
 
@@ -28,18 +29,34 @@ const (
 // is of no more use. A process that lost its supervisor has another one with the
 // next.
 type conversation struct {
-	p          *process
-	conn       *fdpass.Conn
-	done       chan struct{} // closed when the channel is of no more use
-	losing     sync.Once
-	complaints int           // of the child, logged up to complaintLimit
-	listened   chan struct{} // closed when listen has returned
-	spoke      chan struct{} // closed when speak has
+	p                    *process
+	conn                 *fdpass.Conn
+	done                 chan struct{} // closed when the channel is of no more use
+	losing               sync.Once
+	complaints, failures quota         // of the child; of listen only
+	listened             chan struct{} // closed when listen has returned
+	spoke                chan struct{} // closed when speak has
+	sending              sync.Mutex    // a deadline is that of one message
 
 	mu     sync.Mutex
 	open   bool          // the handoff is over
 	halt   *halt         // nil while both directions go on
 	halted chan struct{} // wakes speak for halt
+}
+
+// A quota is a number of things in a span of time.
+type quota struct {
+	since time.Time
+	used  int
+}
+
+// take uses one of most in each span.
+func (q *quota) take(now time.Time, most int, span time.Duration) bool {
+	if now.Sub(q.since) > span {
+		*q = quota{since: now}
+	}
+	q.used++
+	return q.used <= most
 }
 
 // A halt brings both directions of a conversation to rest between two messages.
@@ -79,7 +96,7 @@ func (c *conversation) listen(opening func(*fdpass.Conn) error) {
 		c.open = true
 		c.mu.Unlock()
 	}
-	second, messages := time.Now(), 0
+	var messages quota
 	for {
 		m, fds, err := c.conn.Receive()
 		closeFD(fds...) // a child has none to give
@@ -87,13 +104,9 @@ func (c *conversation) listen(opening func(*fdpass.Conn) error) {
 			continue
 		}
 		if errors.Is(err, fdpass.ErrUnknownType) {
-			_ = c.conn.Send(fdpass.Error{Reason: err.Error()}) // if it cannot be told, the next Receive fails
-			err = nil
+			err = c.answer(fdpass.Error{Reason: err.Error()})
 		}
-		if now := time.Now(); now.Sub(second) > time.Second {
-			second, messages = now, 0
-		}
-		if messages++; messages > messageLimit {
+		if !messages.take(time.Now(), messageLimit, time.Second) {
 			err = fmt.Errorf("more than %d messages in a second", messageLimit)
 		}
 		if err == nil && m != nil {
@@ -113,7 +126,9 @@ func (c *conversation) heard(m fdpass.Message) error {
 	case fdpass.Ready:
 		p.deliver(SaidReady{p.number, slices.Contains(p.Snapshot().Capabilities, fdpass.CanPause)})
 	case fdpass.Failed:
-		p.deliver(SaidFailed{p.number, m.Reason})
+		if c.failures.take(time.Now(), complaintLimit, time.Minute) {
+			p.deliver(SaidFailed{p.number, m.Reason})
+		}
 	case fdpass.Paused:
 		p.deliver(SaidPaused{p.number, m.ID})
 	case fdpass.Resumed:
@@ -124,7 +139,7 @@ func (c *conversation) heard(m fdpass.Message) error {
 		p.setStats(m)
 		p.launcher.cfg.Counted(p.number, m.Listeners)
 	case fdpass.Error:
-		if c.complaints++; c.complaints <= complaintLimit {
+		if c.complaints.take(time.Now(), complaintLimit, time.Minute) {
 			p.log.Warn("the child reports an error", "reason", m.Reason)
 		}
 	default:
@@ -207,21 +222,42 @@ func (c *conversation) flush() bool {
 }
 
 func (c *conversation) send(m fdpass.Message) bool {
-	_ = c.conn.SetWriteDeadline(time.Now().Add(sendGrace))
-	if c.p.hasEnded() { // the channel was given its last deadline, before or after
+	err := c.tell(m)
+	if errors.Is(err, errGone) {
 		return false
 	}
-	if err := c.conn.Send(m); err != nil {
+	if err != nil {
 		c.lost(err)
 		return false
 	}
 	return true
 }
 
+// answer tells the child at once what listen has to say. Only a child that does
+// not read is of no more use: one that is gone may have said more before.
+func (c *conversation) answer(m fdpass.Message) error {
+	if err := c.tell(m); errors.Is(err, os.ErrDeadlineExceeded) && !c.p.hasEnded() {
+		return err
+	}
+	return nil
+}
+
+// tell sends one message within sendGrace, unless the process has ended: the
+// channel was given its last deadline then, before or after.
+func (c *conversation) tell(m fdpass.Message) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	_ = c.conn.SetWriteDeadline(time.Now().Add(sendGrace))
+	if c.p.hasEnded() {
+		return errGone
+	}
+	return c.conn.Send(m)
+}
+
 // rest brings the conversation to rest: every message that was read has been
 // delivered, every one that was to be sent has been. The result ends the rest;
 // nil if there is nothing to bring to rest. It waits for the child to read, for
-// sendGrace at most.
+// sendGrace at most for each message.
 func (c *conversation) rest() (goOn func()) {
 	h := &halt{listening: make(chan struct{}), speaking: make(chan struct{}), over: make(chan struct{})}
 	c.mu.Lock()

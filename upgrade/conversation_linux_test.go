@@ -322,3 +322,123 @@ func TestChildThatSaysTooMuch(t *testing.T) {
 	_, goOn, _ := d.rests(2 * time.Second)
 	goOn()
 }
+
+// babbles says that many messages of a type that nobody knows, or as many as are
+// read.
+func (d *dialogue) babbles(times int) {
+	d.t.Helper()
+	fd, err := d.child.Duplicate()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer closeFD(fd)
+	for range times {
+		room := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		if n, err := unix.Poll(room, 500); err == nil && n == 0 {
+			return
+		}
+		if _, err := unix.Write(fd, []byte(`{"type":"restart"}`)); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// TestUnknownTypeIsAnswered also long after the last command.
+func TestUnknownTypeIsAnswered(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	d.p.Pause(1)
+	d.childHears(fdpass.Pause{ID: 1})
+	_ = d.p.talk.conn.SetWriteDeadline(time.Now().Add(-time.Second)) // as it is sendGrace later
+	d.babbles(1)
+	_ = d.child.SetReadDeadline(time.Now().Add(2 * time.Second))
+	if m, _, err := d.child.Receive(); err != nil {
+		t.Errorf("the child hears nothing: %v", err)
+	} else if said, ok := m.(fdpass.Error); !ok || !strings.Contains(said.Reason, "restart") {
+		t.Errorf("the child hears %#v", m)
+	}
+	d.says(fdpass.Paused{ID: 1})
+	d.wants(SaidPaused{3, 1})
+}
+
+// TestRestWithAChildThatDoesNotReadAnswers: one who asks for answers and does not
+// read them is lost, and holds up nobody.
+func TestRestWithAChildThatDoesNotReadAnswers(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	d.babbles(messageLimit - 100)
+	_, goOn, heard := d.rests(3 * sendGrace)
+	goOn()
+	if len(heard) == 0 {
+		heard = append(heard, d.hears())
+	}
+	if want := (ChannelLost{3, "does not read its channel"}); heard[0] != want {
+		t.Errorf("heard %#v, want %#v", heard[0], want)
+	}
+}
+
+// TestChildThatFailsAgainAndAgain is heard a few times: each one is a line in the
+// log, and says nothing new.
+func TestChildThatFailsAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	go func() { // ends when the last is taken, before the word that is waited for
+		for range messageLimit / 2 {
+			d.says(fdpass.Failed{Reason: "no database"})
+		}
+		d.says(fdpass.Paused{ID: 1})
+	}()
+	failures := 0
+	for {
+		switch e := d.hears().(type) {
+		case SaidFailed:
+			failures++
+			continue
+		case SaidPaused:
+		default:
+			t.Errorf("heard %#v", e)
+		}
+		break
+	}
+	if failures == 0 || failures > complaintLimit {
+		t.Errorf("%d failures are heard", failures)
+	}
+}
+
+// TestLastWordsOfOneThatEndedInAnExec: a generation that is no child of ours may
+// end while one supervisor takes the place of another. What it said before is
+// heard, and its channel is closed.
+func TestLastWordsOfOneThatEndedInAnExec(t *testing.T) {
+	t.Parallel()
+	w := neglected(t, "exit 0")
+	_ = w.end.Close()
+	for ; lives(ProcessState{PID: w.pid, StartTicks: w.ticks}); <-time.After(time.Millisecond) {
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := fdpass.NewConn(pair[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close()
+	if err := child.Send(fdpass.Drained{ID: 5}); err != nil {
+		t.Fatal(err)
+	}
+	events := make(chan Event)
+	l := NewLauncher(LauncherConfig{})
+	l.Adopt(ProcessState{Generation: 1, PID: w.pid, StartTicks: w.ticks, Channel: pair[0]}, func(e Event) { events <- e })
+	heard := []Event{<-events}
+	for _, ended := heard[0].(Exited); !ended; _, ended = heard[len(heard)-1].(Exited) {
+		heard = append(heard, <-events)
+	}
+	l.Join()
+	if len(heard) != 2 || heard[0] != (SaidDrained{1, 5, 0}) {
+		t.Errorf("heard %#v", heard)
+	}
+	_ = child.SetReadDeadline(time.Now().Add(time.Second))
+	if _, _, err := child.Receive(); !errors.Is(err, io.EOF) {
+		t.Errorf("its channel is open: %v", err)
+	}
+}

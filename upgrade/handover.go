@@ -34,6 +34,11 @@ func (s *Supervisor) handOver(hand func(State) error) error {
 	if why := s.machine.HandOverObjection(); why != "" {
 		return &RefusedError{why}
 	}
+	if s.handing { // this is work that the other one takes meanwhile
+		return &RefusedError{"the supervisor is being replaced already"}
+	}
+	s.handing = true
+	defer func() { s.handing = false }()
 	channels, goOn := s.restAll()
 	defer goOn()
 	s.joinEnded()
@@ -111,7 +116,7 @@ func (s *Supervisor) state() State {
 	for _, n := range slices.Sorted(maps.Keys(s.generations)) {
 		g := s.generations[n]
 		p := g.process.State()
-		p.Started, p.Ready, p.DrainDeadline = g.started, g.ready, g.drainDeadline
+		p.Started, p.Ready, p.DrainDeadline, p.DrainUntil = g.started, g.ready, g.drainDeadline, g.drainUntil
 		st.Generations = append(st.Generations, p)
 	}
 	for _, n := range slices.Sorted(maps.Keys(s.callers)) {
@@ -175,7 +180,7 @@ func (s *Supervisor) goOn() {
 	for _, p := range from.Generations {
 		if alive(p.Generation) {
 			s.generations[p.Generation] = &member{
-				release: p.Release, started: p.Started, ready: p.Ready, drainDeadline: p.DrainDeadline,
+				release: p.Release, started: p.Started, ready: p.Ready, drainDeadline: p.drainsUntil(), drainUntil: p.DrainUntil,
 				process: s.cfg.Launcher.Adopt(p, s.fromProcess),
 			}
 		}
@@ -193,10 +198,19 @@ func (s *Supervisor) goOn() {
 	}
 	for n := range s.generations {
 		if s.machine.role(n) == RoleDraining {
+			s.generations[n].process.Hold(false) // the other one may have held it, and its pacer is gone
 			s.pace(n)
 		}
 	}
 	s.persist()
+}
+
+// drainsUntil is the deadline of its drain by the clock as it is set now.
+func (p ProcessState) drainsUntil() time.Time {
+	if p.DrainUntil == 0 {
+		return p.DrainDeadline
+	}
+	return time.Now().Add(p.DrainUntil - BootTime())
 }
 
 // answerRest ends what a killed supervisor had begun and its machine knows
@@ -263,14 +277,32 @@ func (st State) Validate() error {
 		}
 		seen[p.Generation] = true
 	}
-	for _, c := range st.Callers {
-		if c.Request < 1 || c.Request > st.LastRequest {
-			return fmt.Errorf("request %d has never been made", c.Request)
-		}
-	}
 	if st.Service == "" {
 		return errors.New("it does not say of which service it is")
 	}
-	_, err := RestoreMachine(Policy{}, st.Machine)
-	return err
+	if _, err := RestoreMachine(Policy{}, st.Machine); err != nil {
+		return err
+	}
+	return st.validateCallers()
+}
+
+// validateCallers: who waits does so once for a request that was made, and the
+// machine answers nobody else.
+func (st State) validateCallers() error {
+	waits := map[uint64]bool{}
+	for _, c := range st.Callers {
+		switch {
+		case c.Request < 1 || c.Request > st.LastRequest:
+			return fmt.Errorf("request %d has never been made", c.Request)
+		case waits[c.Request]:
+			return fmt.Errorf("request %d is waited for twice", c.Request)
+		}
+		waits[c.Request] = true
+	}
+	for _, request := range st.Machine.held() {
+		if !waits[request] {
+			return fmt.Errorf("nobody waits for request %d", request)
+		}
+	}
+	return nil
 }

@@ -127,6 +127,7 @@ func (m *Machine) requested(e Requested) {
 	}
 	if m.request != nil { // a rollback while an upgrade runs undoes that upgrade
 		m.request.undo = e.Request
+		m.do(Tell{Request: e.Request, Phase: PhaseRollback, Text: fmt.Sprintf("undoes %s %d", m.request.Kind, m.request.Request)})
 		m.undo("a rollback was requested")
 		return
 	}

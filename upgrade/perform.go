@@ -104,7 +104,7 @@ func (s *Supervisor) performOn(a Action) {
 		g := s.generations[a.Generation]
 		deadline := time.Now().Add(a.Deadline)
 		if g.drainDeadline.IsZero() || deadline.Before(g.drainDeadline) { // another supervisor may have set it
-			g.drainDeadline = deadline
+			g.drainDeadline, g.drainUntil = deadline, BootTime()+a.Deadline
 		}
 		g.process.Drain(a.ID, max(0, time.Until(g.drainDeadline)), a.Final)
 		if !a.Final {
@@ -193,7 +193,7 @@ func (s *Supervisor) launch(a Launch) {
 // fromProcess takes the events of a process.
 func (s *Supervisor) fromProcess(e Event) {
 	switch e := e.(type) {
-	case Started: // its token is to be written down before the process hears it
+	case Starting, Started: // its token is to be written down before there is a process, and who that is before it hears it
 		written := make(chan struct{})
 		if s.postFor(context.Background(), func() {
 			s.persist()

@@ -19,7 +19,7 @@ func (p *process) openProbe() (int, error) {
 		return -1, nil
 	}
 	path := p.probePath()
-	_ = os.Remove(path) // of a supervisor that was killed: the numbers start anew
+	_ = os.Remove(path) // of a supervisor that was killed and left no state to go on from: the numbers start anew
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("probe socket: %w", err)

@@ -54,6 +54,7 @@ type process struct {
 
 // run is the whole life of a process that is to be started.
 func (p *process) run() {
+	p.deliver(Starting{p.number})
 	probe, err := p.openProbe()
 	if err == nil {
 		err = p.grip()
@@ -74,13 +75,8 @@ func (p *process) run() {
 
 // runAdopted is the rest of the life of a process that runs already.
 func (p *process) runAdopted(s ProcessState) {
-	if !p.hasChild() {
-		p.parting.Lock()
-		defer p.parting.Unlock()
-		p.exited(false, "ended while it had no supervisor")
-		return
-	}
-	if r := p.launcher.cfg.Rendezvous; s.Channel != 0 {
+	lives, r := p.hasChild(), p.launcher.cfg.Rendezvous
+	if s.Channel != 0 {
 		conn, err := fdpass.NewConn(s.Channel)
 		if err != nil {
 			closeFD(s.Channel)
@@ -88,17 +84,33 @@ func (p *process) runAdopted(s ProcessState) {
 		} else {
 			p.converse(conn, nil)
 		}
-	} else if r != nil {
+	} else if lives && r != nil {
 		defer r.forget(p.number)
 		r.expect(s, p.returned)
 	}
-	p.live()
+	if lives {
+		p.live()
+		return
+	}
+	p.hearOut()
+	p.parting.Lock()
+	defer p.parting.Unlock()
+	p.exited(false, "ended while it had no supervisor")
 }
 
 // live waits for the end of the process, and of all that belongs to it.
 func (p *process) live() {
 	p.child.await()
-	// What it said last counts before its end does.
+	p.hearOut()
+	p.parting.Lock()
+	defer p.parting.Unlock()
+	end := p.reap()
+	p.exited(end.clean(), end.String())
+}
+
+// hearOut ends the conversation of a process that has ended: what it said last
+// counts before its end does.
+func (p *process) hearOut() {
 	p.mu.Lock()
 	close(p.ended)
 	talk := p.talk
@@ -110,10 +122,6 @@ func (p *process) live() {
 		p.talks.Wait()
 		_ = talk.conn.Close()
 	}
-	p.parting.Lock()
-	defer p.parting.Unlock()
-	end := p.reap()
-	p.exited(end.clean(), end.String())
 }
 
 // grip takes hold of the processes of the generation.
@@ -370,15 +378,16 @@ func (p *process) kill(sig syscall.Signal) {
 	}
 }
 
-// reap ends what is left of the process group, then reaps its leader.
+// reap ends what is left of the process group, then reaps its leader. That of an
+// adopted one may take reapGrace, for which nobody else waits.
 func (p *process) reap() exit {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	_ = p.child.signal(syscall.SIGKILL, true) // ESRCH: nobody else is left
+	c := p.child
+	_ = c.signal(syscall.SIGKILL, true) // ESRCH: nobody else is left
 	p.alive = false
-	end := p.child.reap()
-	p.launcher.cfg.Children(p.child.pid, false)
-	return end
+	p.mu.Unlock()
+	p.launcher.cfg.Children(c.pid, false) // as long as the number is its own
+	return c.reap()
 }
 
 func (p *process) Snapshot() Snapshot {

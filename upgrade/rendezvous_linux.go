@@ -71,6 +71,12 @@ type expectation struct {
 	take  func(arrival) // nil: kept in came
 }
 
+// isForsaken tells that a generation came back, and has closed that channel before
+// anybody took it: its patience was over, and it comes again.
+func (e *expectation) isForsaken() bool {
+	return e.take == nil && e.came != nil && e.came.conn.HungUp()
+}
+
 // An arrival is a generation that came back. Whoever takes it owns conn.
 type arrival struct {
 	conn    *fdpass.Conn
@@ -369,7 +375,7 @@ func (r *Rendezvous) admit(said fdpass.Rejoin, peer fdpass.Peer) (fdpass.Welcome
 		return fdpass.Welcome{}, errors.New("the token is wrong")
 	case peer.PID != e.state.PID:
 		return fdpass.Welcome{}, fmt.Errorf("generation %d is another process", said.Generation)
-	case e.came != nil:
+	case e.came != nil && !e.isForsaken():
 		return fdpass.Welcome{}, fmt.Errorf("generation %d has come back already", said.Generation)
 	}
 	return fdpass.Welcome{
@@ -410,9 +416,13 @@ func (r *Rendezvous) note(a *arrival, given []fdpass.Listener) (take func(arriva
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.expected[a.said.Generation]
-	if e == nil || e.came != nil {
+	if e == nil || e.came != nil && !e.isForsaken() {
 		closeListeners(given)
 		return nil, fmt.Errorf("generation %d is not missed any more", a.said.Generation)
+	}
+	if e.came != nil {
+		_ = e.came.conn.Close()
+		a.counted = e.came.counted
 	}
 	e.came = a
 	r.keep(given)

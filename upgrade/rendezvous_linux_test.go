@@ -549,3 +549,51 @@ func TestClosedRendezvousInterrupts(t *testing.T) {
 		t.Errorf("the socket is left: %v", err)
 	}
 }
+
+// TestWhoComesBackTwice: a generation that was frozen until its patience was over
+// comes again; as long as nobody has taken its first channel, the second counts.
+func TestWhoComesBackTwice(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"before it is gathered", "after it is gathered"} {
+		t.Run(first, func(t *testing.T) {
+			t.Parallel()
+			m := meet(t, myself(t, 3))
+			c := m.dial()
+			if _, err := fdpass.GiveBack(c, rejoin(3), []fdpass.Listener{m.http}); err != nil {
+				t.Fatal(err)
+			}
+			var g Gathered
+			if first == "after it is gathered" {
+				g = m.gather(soon)
+			}
+			_ = c.Close()
+			again := m.dial()
+			m.until("a second welcome", func() bool {
+				_, err := fdpass.GiveBack(again, rejoin(3), []fdpass.Listener{m.http})
+				if err != nil {
+					again = m.dial()
+				}
+				return err == nil
+			})
+			if first != "after it is gathered" {
+				g = m.gather(soon)
+			}
+			if want := []Survivor{{Generation: 3, Ready: true}}; !slices.Equal(g.Survivors, want) || len(g.Listeners) != 1 {
+				t.Errorf("gathered %+v, want %+v with a listener", g, want)
+			}
+			taken := make(chan arrival, 1)
+			m.expect(ProcessState{Generation: 3}, func(a arrival) { taken <- a })
+			a := <-taken
+			defer a.conn.Close()
+			if !a.counted {
+				t.Error("it is not counted")
+			}
+			if err := a.conn.Send(fdpass.Resume{ID: 7}); err != nil {
+				t.Fatal(err)
+			}
+			if said, _, err := again.Receive(); err != nil || said != (fdpass.Resume{ID: 7}) {
+				t.Errorf("it hears %v, %v", said, err)
+			}
+		})
+	}
+}

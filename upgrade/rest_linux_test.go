@@ -93,3 +93,33 @@ func TestNoneIsHandedOverThatIsGone(t *testing.T) {
 	}
 	r.stop()
 }
+
+// TestTwoHandoversAtOnce: the second is refused, or finds everything as the first
+// did: with its channels.
+func TestTwoHandoversAtOnce(t *testing.T) {
+	t.Parallel()
+	r := start(t, quick())
+	seen := errors.New("seen")
+	results := make(chan error)
+	const both, times = 4, 20
+	for range both {
+		go func() { // joined below
+			for range times {
+				results <- r.sup.HandOver(t.Context(), func(s upgrade.State) error {
+					if s.Generations[0].Channel == 0 {
+						t.Error("handed over without its channel")
+					}
+					return seen
+				})
+			}
+		}()
+	}
+	for range both * times {
+		err := <-results
+		var refused *upgrade.RefusedError
+		if !errors.Is(err, seen) && !errors.As(err, &refused) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	r.stop()
+}

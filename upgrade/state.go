@@ -118,6 +118,9 @@ type ProcessState struct {
 	Started       time.Time       `json:"started"`
 	Ready         time.Time       `json:"ready,omitzero"`
 	DrainDeadline time.Time       `json:"drain_deadline,omitzero"`
+	// DrainUntil is DrainDeadline on the clock of CLOCK_BOOTTIME, which is not
+	// set by anybody; 0 if it does not drain.
+	DrainUntil time.Duration `json:"drain_until_ns,omitempty"`
 	// Channel is the number of the channel's descriptor for the process that
 	// inherits it; 0 if there is none.
 	Channel int `json:"channel,omitempty"`

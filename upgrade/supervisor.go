@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -198,8 +199,9 @@ type Supervisor struct {
 	reports     []Report
 	finished    *Finish
 	stranger    string   // what is to be said of a generation that never said hello
-	answers     []func() // reports on their way, until they are written down
+	answers     []func() // steps and reports on their way, until what they tell is written down
 	persisted   State
+	handing     bool // everything is being brought to rest, or rests
 }
 
 // member is a generation that has been launched and has not been seen to end.
@@ -209,6 +211,7 @@ type member struct {
 	started       time.Time
 	ready         time.Time
 	drainDeadline time.Time
+	drainUntil    time.Duration   // the same by BootTime, for the next supervisor
 	watch         context.Context // of the observation under way
 	unwatch       context.CancelFunc
 }
@@ -353,6 +356,7 @@ func (s *Supervisor) Await(ctx context.Context, request uint64, progress func(St
 	if !<-known {
 		return Report{}, fmt.Errorf("request %d: %w", request, ErrUnknownRequest)
 	}
+	defer s.post(func() { s.unlisten(request, l) })
 	return l.wait(ctx, s.done, progress)
 }
 
@@ -369,6 +373,13 @@ func (s *Supervisor) listenTo(request uint64, l *listener) bool {
 		}
 	}
 	return false
+}
+
+// unlisten forgets one who does not wait any more.
+func (s *Supervisor) unlisten(request uint64, l *listener) {
+	if c := s.callers[request]; c != nil {
+		c.audience = slices.DeleteFunc(c.audience, func(other *listener) bool { return other == l })
+	}
 }
 
 // Stop ends the supervisor: it drains every generation, or kills them if now

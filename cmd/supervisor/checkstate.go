@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
+	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 	"github.com/spf13/cobra"
@@ -66,7 +68,17 @@ func checkHandedOn(e environment, args []string) error {
 	if err != nil {
 		return err
 	}
-	return suits(state, cfg)
+	if err := suits(state, cfg); err != nil {
+		return err
+	}
+	place, err := rundir.Choose(cfg.RunDir, cfg.ServiceName(), e.getenv, os.Geteuid())
+	if err != nil {
+		return err
+	}
+	if state.RunDir != "" && place.Path != state.RunDir {
+		return fmt.Errorf("its run directory is %s, and the configuration says %s; stop the service to move it", state.RunDir, place.Path)
+	}
+	return nil
 }
 
 // configOf is the configuration of a supervisor that was started by the command
@@ -94,6 +106,9 @@ func configOf(e environment, args []string) (config.Config, error) {
 func suits(state handover.State, cfg config.Config) error {
 	if running, name := state.Supervisor.Service, cfg.ServiceName(); running != name {
 		return fmt.Errorf("it is of service %s, and the configuration says %s; stop the service to rename it", running, name)
+	}
+	if err := state.Supervisor.Validate(); err != nil {
+		return err
 	}
 	if _, err := upgrade.RestoreMachine(cfg.Policy(), state.Supervisor.Machine); err != nil {
 		return err

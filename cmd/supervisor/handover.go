@@ -27,7 +27,8 @@ const stateEnv = "SUPERVISOR_STATE"
 func (h *host) left(st upgrade.State) (handover.State, error) {
 	boot, err := handover.ThisBoot()
 	return handover.State{
-		Writer: ownVersion().Version, Boot: boot, Written: upgrade.BootTime(), Supervisor: st, Listeners: h.listeners.left(), Made: h.dir.Made(),
+		Writer: ownVersion().Version, Boot: boot, Written: upgrade.BootTime(), Supervisor: st, Listeners: h.listeners.left(),
+		RunDir: h.dir.Path, Made: h.dir.Made(),
 	}, err
 }
 

@@ -111,6 +111,9 @@ func (o *origin) advice() string {
 			mute = append(mute, fmt.Sprintf("generation %d (pid %d)", g.Generation, g.PID))
 		}
 	}
+	if o.killed && len(o.gathered.Survivors) == 0 {
+		return "its supervisor was killed, and no generation lives that it wrote down; if one of a later upgrade does, which it could not write down, nobody can take it over: end it with kill -TERM (" + rundir.Holders + "), then start it again"
+	}
 	if len(mute) > 0 {
 		return fmt.Sprintf("its supervisor was killed, and %s did not come back within %v: have it go on, or end it with kill -KILL, then start it again", strings.Join(mute, ", "), gatherTimeout)
 	}
@@ -231,7 +234,7 @@ type source struct {
 }
 
 // sources opens the listeners, or takes those that are open already.
-func (o *origin) sources(ctx context.Context, cfg config.Config) (all []source, err error) {
+func (o *origin) sources(ctx context.Context, cfg config.Config, log *slog.Logger) (all []source, err error) {
 	defer func() {
 		for _, d := range o.passed.Stored {
 			o.unclaimed = append(o.unclaimed, d.Name)
@@ -254,13 +257,15 @@ func (o *origin) sources(ctx context.Context, cfg config.Config) (all []source, 
 	if err != nil {
 		return nil, err
 	}
+	given := slices.Clone(o.gathered.Listeners)
 	for _, spec := range specs {
-		s, err := o.source(ctx, spec)
+		s, err := o.source(ctx, spec, log)
 		if err != nil {
 			return all, err
 		}
 		all = append(all, s)
 	}
+	o.warnOfUnserved(all, given, log)
 	return all, nil
 }
 
@@ -287,7 +292,7 @@ func (o *origin) specs(cfg config.Config) ([]listen.Spec, error) {
 }
 
 // source finds or opens one listener.
-func (o *origin) source(ctx context.Context, spec listen.Spec) (source, error) {
+func (o *origin) source(ctx context.Context, spec listen.Spec, log *slog.Logger) (source, error) {
 	if spec.Given() {
 		i := slices.IndexFunc(o.passed.Units, func(d systemd.Descriptor) bool { return d.Name == spec.Name })
 		fd := o.passed.Units[i].FD
@@ -301,10 +306,20 @@ func (o *origin) source(ctx context.Context, spec listen.Spec) (source, error) {
 		}
 	}
 	for i, l := range o.gathered.Listeners {
-		if l.Name == spec.Name && o.is(l.FD, spec) {
-			o.gathered.Listeners = slices.Delete(o.gathered.Listeners, i, i+1)
-			return o.adopt(spec, l.FD, o.file(spec), false)
+		if l.Name != spec.Name {
+			continue
 		}
+		was, known := o.was(l)
+		if !o.is(l.FD, spec) && !known {
+			continue
+		}
+		if known && was != spec {
+			log.Warn("generations that serve on have this listener as it was asked for before; so it stays until the service is stopped and started",
+				"listener", spec.Name, "was", was.String(), "asked", spec.String())
+			spec = was
+		}
+		o.gathered.Listeners = slices.Delete(o.gathered.Listeners, i, i+1)
+		return o.adopt(spec, l.FD, o.file(spec), false)
 	}
 	socket, err := listen.Open(ctx, spec)
 	return source{socket: socket}, err

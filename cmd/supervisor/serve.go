@@ -135,7 +135,7 @@ func (h *host) openDir(getenv func(string) string) error {
 // openListeners also removes what generations left that are gone, and has the
 // service manager keep the listeners for the next start.
 func (h *host) openListeners(ctx context.Context) error {
-	sources, err := h.origin.sources(ctx, h.cfg)
+	sources, err := h.origin.sources(ctx, h.cfg, h.log)
 	if errors.Is(err, listen.ErrInUse) && h.dir.Left {
 		return fmt.Errorf("%w; service %s left %s: %s", err, h.cfg.ServiceName(), h.dir.Path, h.origin.advice())
 	}

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -98,6 +100,51 @@ func TestKilledSupervisorGetsEveryListenerBack(t *testing.T) {
 		t.Logf("%d datagrams, each answered", all)
 	}
 	l.noneFailed(run)
+	l.stop()
+}
+
+// TestChangedListenersWaitForAStart: --listen was changed when a killed supervisor
+// is started again. The generation that serves on has the listener as it was and
+// no other, so that stays where it is, and what is new has nobody until the next
+// upgrade; both are said. A start that nobody outlives does as it is told.
+func TestChangedListenersWaitForAStart(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	l := found(t, []string{program}, "--bake", "100ms", "--settle", "20ms")
+	status := l.serves()
+	was := status.Listeners[0].Address
+	run := l.traffic("http://" + was)
+	l.answered(run, 20)
+	l.kill()
+	i := slices.Index(l.args, "--listen")
+	l.args[i+1] = "http=tcp://127.0.0.1:" + freePort(t) + "?backlog=100"
+	l.args = slices.Insert(l.args, i, "--listen", "new=tcp://127.0.0.1:0")
+	l.start()
+	status = l.serves()
+	address := map[string]string{}
+	for _, s := range status.Listeners {
+		address[s.Name] = s.Address
+	}
+	if address["http"] != was {
+		t.Errorf("http listens at %s, and its generation at %s", address["http"], was)
+	}
+	for _, want := range []string{"so it stays until the service is stopped and started", `clients wait there; give it one by supervisor upgrade --force" listener=new`} {
+		if log := l.logged(); !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
+	}
+	l.answered(run, 20)
+	l.upgradesOn(program)
+	l.answered(run, 20)
+	l.noneFailed(run)
+	l.stop()
+	l.start()
+	status = l.serves()
+	for _, s := range status.Listeners {
+		if s.Name == "http" && s.Address == was {
+			t.Errorf("http is at %s still", was)
+		}
+	}
 	l.stop()
 }
 

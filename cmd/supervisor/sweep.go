@@ -91,7 +91,7 @@ func (s *sweeper) sweep(ctx context.Context, state upgrade.State, endAll func(co
 	}
 	end, why := judge(s.e.getenv("SERVICE_RESULT"), state.Machine.Stopping, s.now)
 	if !end {
-		fmt.Fprintf(s.e.out, "%s stay: %s\n", leftInWords(left), why)
+		fmt.Fprintf(s.e.out, "leaves %s: %s\n", leftInWords(left), why)
 		return nil
 	}
 	fmt.Fprintf(s.e.out, "ends %s: %s\n", leftInWords(left), why)
@@ -109,13 +109,13 @@ func judge(result string, stopping, now bool) (end bool, why string) {
 	case now:
 		return true, "--now"
 	case result == "":
-		return false, "systemd has not said how the service ended; --now would end them"
+		return false, "systemd has not said how the service ended; --now would end what is left"
 	case stopping:
 		return true, "the supervisor had been told to stop"
 	case result == "success", result == "timeout":
-		return true, "nobody will take them over after result " + result
+		return true, "nobody will take over what is left after result " + result
 	}
-	return false, "the next supervisor takes them over after result " + result
+	return false, "the next supervisor takes over what is left after result " + result
 }
 
 func leftInWords(left []upgrade.ProcessState) string {

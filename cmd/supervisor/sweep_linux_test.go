@@ -22,15 +22,15 @@ func TestOnlyWhatNobodyTakesOverIsEnded(t *testing.T) {
 		end           bool
 		why           string
 	}{
-		{"success", false, false, true, "nobody will take them over after result success"},
+		{"success", false, false, true, "nobody will take over what is left after result success"},
 		{"timeout", false, false, true, "result timeout"},
-		{"signal", false, false, false, "the next supervisor takes them over after result signal"},
+		{"signal", false, false, false, "the next supervisor takes over what is left after result signal"},
 		{"watchdog", false, false, false, "watchdog"},
 		{"core-dump", false, false, false, "core-dump"},
 		{"exit-code", false, false, false, "exit-code"},
 		{"oom-kill", false, false, false, "oom-kill"},
-		{"", false, false, false, "--now would end them"},
-		{"", true, false, false, "--now would end them"},
+		{"", false, false, false, "--now would end what is left"},
+		{"", true, false, false, "--now would end what is left"},
 		{"", false, true, true, "--now"},
 		{"signal", true, false, true, "the supervisor had been told to stop"},
 		{"signal", false, true, true, "--now"},
@@ -45,9 +45,9 @@ func TestSweepSaysWhatItWouldDo(t *testing.T) {
 	t.Parallel()
 	left := upgrade.State{Generations: []upgrade.ProcessState{{Generation: 3, PID: 1 << 30}, {Generation: 4, PID: 1<<30 + 1}}}
 	for result, want := range map[string]string{
-		"":        "generation 3 (pid 1073741824), generation 4 (pid 1073741825) stay: systemd has not said how the service ended; --now would end them\n",
-		"signal":  "generation 3 (pid 1073741824), generation 4 (pid 1073741825) stay: the next supervisor takes them over after result signal\n",
-		"success": "ends generation 3 (pid 1073741824), generation 4 (pid 1073741825): nobody will take them over after result success\n",
+		"":        "leaves generation 3 (pid 1073741824), generation 4 (pid 1073741825): systemd has not said how the service ended; --now would end what is left\n",
+		"signal":  "leaves generation 3 (pid 1073741824), generation 4 (pid 1073741825): the next supervisor takes over what is left after result signal\n",
+		"success": "ends generation 3 (pid 1073741824), generation 4 (pid 1073741825): nobody will take over what is left after result success\n",
 	} {
 		var out strings.Builder
 		s := sweeper{e: environment{out: &out, err: &out, getenv: func(key string) string {

@@ -26,6 +26,24 @@ func TestExportedIsDocumented(t *testing.T) {
 	}
 }
 
+// TestPackagesSayWhatTheyAre wants a comment on every package.
+func TestPackagesSayWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	said := map[string]bool{}
+	for _, f := range goFiles(t) {
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, f.pkg, f.name), nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said[f.pkg] = said[f.pkg] || parsed.Doc != nil
+	}
+	for pkg, is := range said {
+		if !is {
+			t.Errorf("no file of %s has a comment on the package", pkg)
+		}
+	}
+}
+
 func undocumented(f *ast.File) []string {
 	var bare []string
 	for _, d := range f.Decls {

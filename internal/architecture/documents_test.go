@@ -1,24 +1,29 @@
 package architecture
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 var (
 	testName   = regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z]\w*`)
 	testFunc   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
-	link       = regexp.MustCompile(`\]\(([^)#\s]+)[^)]*\)`)
+	link       = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]+))?[^)]*\)`)
+	heading    = regexp.MustCompile(`(?m)^#{1,6} +(.*?) *$`)
+	linkText   = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 	codeFences = regexp.MustCompile("(?s)```.*?```")
 )
 
 // TestDocumentsAreTrue checks that every test that a document names is there,
-// and every file that it links to.
+// and every file and heading that it links to.
 func TestDocumentsAreTrue(t *testing.T) {
 	t.Parallel()
 	declared, documents := map[string]bool{}, map[string]string{}
@@ -57,11 +62,53 @@ func untrue(name, text string, declared map[string]bool, files fs.FS) []string {
 		if strings.Contains(m[1], "://") {
 			continue
 		}
-		if _, err := fs.Stat(files, path.Join(path.Dir(name), m[1])); err != nil {
+		if err := leads(name, text, m[1], m[2], files); err != nil {
 			wrong = append(wrong, "a link leads nowhere: "+err.Error())
 		}
 	}
 	return wrong
+}
+
+// leads follows a link of a document to a file, "" being the document itself,
+// and to a heading of it. Lines of source that are linked to are not looked at.
+func leads(name, text, to, anchor string, files fs.FS) error {
+	if to != "" {
+		name = path.Join(path.Dir(name), to)
+		if _, err := fs.Stat(files, name); err != nil {
+			return err
+		}
+		if path.Ext(name) != ".md" || anchor == "" {
+			return nil
+		}
+		there, err := fs.ReadFile(files, name)
+		if err != nil {
+			return err
+		}
+		text = string(there)
+	}
+	if anchor != "" && !slices.Contains(anchors(text), anchor) {
+		return fmt.Errorf("%s has no heading #%s", name, anchor)
+	}
+	return nil
+}
+
+// anchors are those that a forge gives to the headings of a document: in small
+// letters, with hyphens for blanks and without what is neither letter nor digit.
+func anchors(text string) []string {
+	var all []string
+	for _, m := range heading.FindAllStringSubmatch(codeFences.ReplaceAllString(text, ""), -1) {
+		title := strings.ToLower(linkText.ReplaceAllString(m[1], "$1"))
+		all = append(all, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-', r == '_', unicode.IsLetter(r), unicode.IsDigit(r):
+				return r
+			}
+			return -1
+		}, title))
+	}
+	return all
 }
 
 func TestUntrueDocumentsAreFound(t *testing.T) {
@@ -70,7 +117,10 @@ func TestUntrueDocumentsAreFound(t *testing.T) {
 		"held by TestThere":                           0,
 		"held by TestGone and FuzzGone":               2,
 		"[file](untrue.go) [page](https://a.example)": 1,
-		"[file](documents_test.go#L1) [here](#words)": 0,
+		"[file](documents_test.go#L1)":                0,
+		"# Two `words`, here\n[to](#two-words-here)":  0,
+		"# Words\n[here](#word) [x](../x.md#word)":    2,
+		"[x](#code)\n```\n# code\n```":                1,
 		"a Testament, and TestThere's end":            0,
 	}
 	for text, want := range tests {

@@ -9,8 +9,9 @@
 // way to end one; package orphan is for where nothing is delegated.
 //
 // A crash leaves the groups where they are. systemd starts the next supervisor
-// in the delegated group itself, beside them; it goes into the leaf as the first
-// one did, and finds the groups of living generations by their numbers.
+// in the delegated group itself, beside them, or in the leaf where the unit has
+// DelegateSubgroup= (254); it goes into the leaf as the first one did, and finds
+// the groups of living generations by their numbers.
 //
 // What is said here of the kernel is in its
 // Documentation/admin-guide/cgroup-v2.rst unless another source is named.

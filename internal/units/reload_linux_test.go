@@ -35,6 +35,37 @@ func TestReloadIsAnUpgrade(t *testing.T) {
 	})
 }
 
+// TestKilledInTheMidstOfAReload: systemd starts no supervisor while the command
+// of a reload runs, which therefore must not wait for one.
+func TestKilledInTheMidstOfAReload(t *testing.T) {
+	eachSite(t, []string{"--bake", "1h"}, func(t *testing.T, s site) {
+		if s.Version >= 253 {
+			return // it then waits for READY=1 of the one that is dead, until WatchdogSec= is over
+		}
+		run := s.load(t)
+		before := s.active(t, 1)
+		reload := make(chan error, 1)
+		go func() {
+			_, err := s.TrySystemctl(t.Context(), "reload", "web.service")
+			reload <- err
+		}()
+		s.await(t, "the bake", func(st status) bool { return st.Phase == "bake" })
+		s.Systemctl(t, "kill", "--signal=KILL", "--kill-whom=main", "web.service")
+		if err := <-reload; err == nil {
+			t.Error("the reload has not failed")
+		}
+		st := s.active(t, 1)
+		if st.PID == before.PID || st.Generations[0].PID != before.Generations[0].PID {
+			t.Errorf("now %+v, and before %+v", st, before)
+		}
+		if st.last() != "rolled-back: the supervisor was killed during the bake" {
+			t.Errorf("the verdict is %q", st.last())
+		}
+		s.unharmed(t, run)
+		s.stop(t, "web.socket")
+	})
+}
+
 // TestSignalledReloadEnds: with Type=notify-reload "systemctl reload" returns,
 // whatever the verdict, and the service goes on.
 func TestSignalledReloadEnds(t *testing.T) {

@@ -173,6 +173,10 @@ func (s *Server) allow(next http.Handler) http.Handler {
 				log = log.With("error", who.err)
 			}
 			log.Warn("refused a control request", "path", r.URL.Path, "peer_pid", who.peer.PID, "peer_uid", who.peer.UID)
+			if who.err == nil && who.peer.PID == 0 { // nor is its uid one that means anything here
+				refuse(w, http.StatusForbidden, errors.New("the supervisor does not see who asks, which is in another pid namespace; try where it runs, as inside its container"))
+				return
+			}
 			refuse(w, http.StatusForbidden, fmt.Errorf("uid %d may not control this supervisor; try as root or as uid %d", who.peer.UID, os.Geteuid()))
 			return
 		}

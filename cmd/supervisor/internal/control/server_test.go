@@ -227,16 +227,20 @@ func TestOnlyRootAndOurselvesMayAsk(t *testing.T) {
 			t.Errorf("uid %d: %v, want %v", uid, got, want)
 		}
 	}
-	for _, peer := range []func(net.Conn) (rundir.Peer, error){
-		func(net.Conn) (rundir.Peer, error) { return rundir.Peer{PID: 5, UID: ownUID() + 1}, nil },
-		func(net.Conn) (rundir.Peer, error) { return rundir.Peer{}, errors.New("cannot tell") },
-		func(net.Conn) (rundir.Peer, error) { return rundir.Peer{}, nil },
+	for _, c := range []struct {
+		peer rundir.Peer
+		err  error
+		says string
+	}{
+		{rundir.Peer{PID: 5, UID: ownUID() + 1}, nil, "uid "},
+		{rundir.Peer{}, errors.New("cannot tell"), "uid "},
+		{rundir.Peer{}, nil, "the supervisor does not see who asks, which is in another pid namespace"}, // what SO_PEERCRED says of it
 	} {
 		f := &fake{status: running()}
-		socket := serveAs(t, f, peer)
+		socket := serveAs(t, f, func(net.Conn) (rundir.Peer, error) { return c.peer, c.err })
 		for _, path := range []string{"/v1/status", "/metrics", "/healthz", "/none"} {
-			if response, body := ask(t, socket, "GET", path, ""); response.StatusCode != 403 || !strings.Contains(body, `{"error":"uid `) {
-				t.Errorf("%s: %s %s, want 403", path, response.Status, body)
+			if response, body := ask(t, socket, "GET", path, ""); response.StatusCode != 403 || !strings.Contains(body, `{"error":"`+c.says) {
+				t.Errorf("%s: %s %s, want 403 and %q", path, response.Status, body, c.says)
 			}
 		}
 		if response, _ := ask(t, socket, "POST", "/v1/stop", ""); response.StatusCode != 403 || len(f.stops)+f.statuses > 0 {

@@ -82,6 +82,7 @@ func sample() State {
 		},
 		Control: 7, Scrape: 8, Lock: 9,
 		Streams: []Stream{{FD: 10, Kind: StreamVerdict, Request: 12, Details: json.RawMessage(`{"follow":true}`)}, {FD: 11, Kind: StreamReexec}},
+		RunDir:  "/run/supervisor/shop",
 		Made:    []string{"/run/supervisor/shop"},
 		Metrics: json.RawMessage(`{"upgrades":{"committed":11}}`),
 	}

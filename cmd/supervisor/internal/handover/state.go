@@ -58,6 +58,8 @@ type State struct {
 	Lock    int `json:"lock_fd,omitempty"`
 	// Streams are connections whose clients wait for an answer.
 	Streams []Stream `json:"streams,omitempty"`
+	// RunDir is the run directory, absolute.
+	RunDir string `json:"run_dir,omitempty"`
 	// Made are the directories that were made for the run directory, outermost
 	// first, and are removed with it.
 	Made []string `json:"made,omitempty"`

@@ -2,9 +2,10 @@
 // found, and finds it there.
 //
 // It guarantees that one directory belongs to one living supervisor: the
-// directory is locked as long as its owner lives, so that what a killed one
-// left behind can be told from what is in use, and that nothing is left of it
-// when its owner ends.
+// directory is locked as long as its owner lives, an exec in place included, so
+// that what a killed one left behind can be told from what is in use. Of what a
+// killed one left, its state and the sockets of its generations stay for the
+// next; nothing is left when an owner ends of its own accord.
 package rundir
 
 import (
@@ -66,7 +67,7 @@ func Choose(given, name string, getenv func(string) string, uid int) (Place, err
 	case uid == 0:
 		place = Place{Path: filepath.Join("/run/supervisor", name), Ours: true}
 	default:
-		return Place{}, errors.New("cannot choose a run directory: neither RUNTIME_DIRECTORY nor XDG_RUNTIME_DIR is set; give one with --run-dir")
+		return Place{}, errors.New("cannot choose a run directory: neither RUNTIME_DIRECTORY (RuntimeDirectory= of a unit) nor XDG_RUNTIME_DIR is set; give one with --run-dir")
 	}
 	path, err := filepath.Abs(place.Path)
 	if err != nil {

@@ -74,18 +74,39 @@ func find(name string, getenv func(string) string, system string, ask func(socke
 	socket, err := choose(name, found, ask)
 	switch {
 	case errors.Is(err, errNone):
+		if killed := allLeft(getenv, system); len(killed) > 0 {
+			return "", fmt.Errorf("no running service found, but a supervisor that was killed left %s; supervisor status NAME says more", strings.Join(killed, ", "))
+		}
 		return "", fmt.Errorf("%w in %s; give its control socket with --socket", err, strings.Join(roots(getenv, system), " or "))
-	case err == nil || name == "" || slices.ContainsFunc(found, func(s Service) bool { return s.Name == name }):
+	case err == nil || name == "":
 		return socket, err
 	}
 	for _, root := range roots(getenv, system) {
-		dir := filepath.Join(root, name)
-		left := filepath.Join(dir, ControlSocket)
-		if errors.Is(Alive(left), ErrNotRunning) && (exists(left) || exists(filepath.Join(dir, StateFile))) {
+		if dir := filepath.Join(root, name); isLeft(dir) {
 			return "", fmt.Errorf("service %s is not running, but left %s: %s", name, dir, Orphans)
 		}
 	}
 	return socket, err
+}
+
+// allLeft are the directories that killed supervisors left.
+func allLeft(getenv func(string) string, system string) []string {
+	var all []string
+	for _, root := range roots(getenv, system) {
+		entries, _ := os.ReadDir(root) // a place that is not there has none
+		for _, e := range entries {
+			if dir := filepath.Join(root, e.Name()); isLeft(dir) {
+				all = append(all, dir)
+			}
+		}
+	}
+	return all
+}
+
+// isLeft reports whether a killed supervisor left dir.
+func isLeft(dir string) bool {
+	socket := filepath.Join(dir, ControlSocket)
+	return errors.Is(Alive(socket), ErrNotRunning) && (exists(socket) || exists(filepath.Join(dir, StateFile)))
 }
 
 // errNone tells that there is no service to choose.
@@ -97,6 +118,9 @@ func exists(path string) bool {
 }
 
 func choose(name string, found []Service, ask func(socket string) (string, error)) (string, error) {
+	// Another user's may have the name of ours, and is none to choose from.
+	found = slices.Clone(found)
+	slices.SortStableFunc(found, func(a, b Service) int { return rank(a) - rank(b) })
 	for _, s := range found {
 		if s.Runtime && s.Err == nil {
 			if actual, err := ask(s.Socket); name == "" || err == nil && actual == name {
@@ -106,15 +130,34 @@ func choose(name string, found []Service, ask func(socket string) (string, error
 			return s.Socket, s.Err
 		}
 	}
+	ours := slices.DeleteFunc(slices.Clone(found), func(s Service) bool { return s.Err != nil })
 	switch {
 	case name != "":
 		return "", fmt.Errorf("service %s is not running%s", name, others(found))
 	case len(found) == 0:
 		return "", errNone
-	case len(found) > 1:
+	case len(ours) > 1 && len(names(ours)) == 1:
+		return "", fmt.Errorf("several services are running that are called %s; give a control socket with --socket: %s", ours[0].Name, strings.Join(sockets(ours), " or "))
+	case len(ours) > 1 || len(ours) == 0 && len(found) > 1:
 		return "", fmt.Errorf("several services are running; name one of %s", strings.Join(names(found), ", "))
 	}
 	return found[0].Socket, found[0].Err
+}
+
+// rank puts those that can be talked to first.
+func rank(s Service) int {
+	if s.Err != nil {
+		return 1
+	}
+	return 0
+}
+
+func sockets(found []Service) []string {
+	var list []string
+	for _, s := range found {
+		list = append(list, s.Socket)
+	}
+	return list
 }
 
 func others(found []Service) string {

@@ -77,6 +77,10 @@ func TestChooseAmongServices(t *testing.T) {
 		{"c", []Service{unit, b, a}, "", "service c is not running; running are a, b"},
 		{"c", nil, "", "service c is not running as far as can be seen"},
 		{"other", []Service{a, other}, "/other", "denied"},
+		// Those that may not be talked to are in nobody's way.
+		{"", []Service{other, a}, "/a", ""},
+		{"a", []Service{{Name: "a", Socket: "/theirs", Err: denied}, a}, "/a", ""},
+		{"", []Service{a, {Name: "a", Socket: "/a2"}}, "", "several services are running that are called a; give a control socket with --socket: /a or /a2"},
 	} {
 		got, err := choose(c.name, c.found, ask)
 		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
@@ -95,11 +99,16 @@ func TestServiceThatWasKilledIsToldOf(t *testing.T) {
 	for name, want := range map[string]string{
 		"dead": "service dead is not running, but left " + root + "/dead: its supervisor was killed",
 		"none": "service none is not running as far as can be seen",
-		"":     "no running service found in /xdg/supervisor or " + root + "; give its control socket with --socket",
+		"":     "no running service found, but a supervisor that was killed left " + root + "/dead; supervisor status NAME says more",
 	} {
 		if _, err := find(name, env("XDG_RUNTIME_DIR", "/xdg"), root, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", name, err, want)
 		}
+	}
+	empty := t.TempDir()
+	want := "no running service found in /xdg/supervisor or " + empty + "; give its control socket with --socket"
+	if _, err := find("", env("XDG_RUNTIME_DIR", "/xdg"), empty, nil); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
 	}
 }
 
