@@ -4,23 +4,28 @@
 
 TOOL      = go tool -modfile=.ci/tools.mod
 COUNT    ?= 5
+KILLS    ?= 50
+SEED     ?=
 FUZZTIME ?= 5m
 BENCH    ?= .
 OUT      ?= bin
 DEMO     ?= --upgrades 20 --rate 1000
 
-.PHONY: help test race fuzz bench demo cover lint planted-bugs
+.PHONY: help test race kills fuzz bench demo cover lint planted-bugs
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 test: ## all tests, with the race detector
-	go test -race ./...
+	SUPERVISOR_TEST_KILLS=50 go test -race ./...
 	@# Under the race detector this one visits a part of the states only.
 	go test -run TestEveryReachableStateIsSafeAndLive ./upgrade
 
 race: ## all tests COUNT times (5) in random order, to find what happens rarely
 	go test -race -shuffle=on -count=$(COUNT) ./...
+
+kills: ## kill -9 supervisors under load KILLS times (50), as SEED draws it
+	SUPERVISOR_TEST_KILLS=$(KILLS) SUPERVISOR_TEST_SEED=$(SEED) go test -race -count=1 -v -timeout 1h -run TestFiftyKills ./cmd/supervisor
 
 fuzz: ## fuzz every target for FUZZTIME (5m)
 	.ci/fuzz $(FUZZTIME)

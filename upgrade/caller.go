@@ -144,7 +144,8 @@ func (s *Supervisor) tell(a Tell) {
 	}
 	now := time.Now()
 	c.enter(a.Phase, now)
-	c.say(Step{Request: c.number, Time: now, ElapsedSeconds: now.Sub(c.started).Seconds(), Phase: a.Phase, Generation: a.Generation, Text: a.Text})
+	step := Step{Request: c.number, Time: now, ElapsedSeconds: now.Sub(c.started).Seconds(), Phase: a.Phase, Generation: a.Generation, Text: a.Text}
+	s.answers = append(s.answers, func() { c.say(step) })
 }
 
 // decide keeps what there is to see at the moment of a verdict.

@@ -72,8 +72,10 @@ type (
 		Generation int
 		Reason     string
 	}
-	// Started: its process runs. The machine has no use for it.
-	Started struct{ Generation int }
+	// Starting: its process is about to be started. Started: it runs. The machine
+	// has no use for either.
+	Starting struct{ Generation int }
+	Started  struct{ Generation int }
 	// Rejoined: it can be spoken to again, after its supervisor was killed.
 	Rejoined struct{ Survivor }
 	// Exited: its process has ended, or could not be started. Clean is exit
@@ -212,6 +214,7 @@ func (Boot) isEvent()          {}
 func (Requested) isEvent()     {}
 func (StopRequested) isEvent() {}
 func (Recovered) isEvent()     {}
+func (Starting) isEvent()      {}
 func (Started) isEvent()       {}
 func (Rejoined) isEvent()      {}
 func (Admitted) isEvent()      {}

@@ -193,7 +193,7 @@ func (s *Supervisor) launch(a Launch) {
 // fromProcess takes the events of a process.
 func (s *Supervisor) fromProcess(e Event) {
 	switch e := e.(type) {
-	case Started: // its token is to be written down before the process hears it
+	case Starting, Started: // its token is to be written down before there is a process, and who that is before it hears it
 		written := make(chan struct{})
 		if s.postFor(context.Background(), func() {
 			s.persist()

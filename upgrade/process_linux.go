@@ -54,6 +54,7 @@ type process struct {
 
 // run is the whole life of a process that is to be started.
 func (p *process) run() {
+	p.deliver(Starting{p.number})
 	probe, err := p.openProbe()
 	if err == nil {
 		err = p.grip()

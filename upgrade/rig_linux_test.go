@@ -143,6 +143,12 @@ func launch(t testing.TB, p upgrade.Policy, flags ...string) *rig {
 
 func launchWatched(t testing.TB, p upgrade.Policy, w upgrade.Watcher, flags ...string) *rig {
 	t.Helper()
+	return launchWith(t, upgrade.Config{Policy: p, Watcher: w}, flags...)
+}
+
+// launchWith fills in what is the rig's own.
+func launchWith(t testing.TB, cfg upgrade.Config, flags ...string) *rig {
+	t.Helper()
 	spec, err := listen.ParseSpec("http=tcp://127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -165,14 +171,12 @@ func launchWatched(t testing.TB, p upgrade.Policy, w upgrade.Watcher, flags ...s
 	}
 	r := &rig{t: t, url: "http://" + listener.Address, runDir: runDir, stderr: stderr.Name(), log: &syncBuffer{}, ended: make(chan struct{})}
 	closeOnce := sync.OnceFunc(func() { _ = socket.Close() })
-	r.sup, err = upgrade.New(upgrade.Config{
-		Service: "test", Program: program(flags...), Policy: p, Watcher: w,
-		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
-		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
-			Service: "test", Listeners: []fdpass.Listener{listener}, Close: closeOnce, RunDir: runDir,
-			BaseEnv: os.Environ(), Stdout: stderr, Stderr: stderr, StatsInterval: 50 * time.Millisecond,
-		}),
+	cfg.Service, cfg.Program, cfg.Logger = "test", program(flags...), slog.New(slog.NewTextHandler(r.log, nil))
+	cfg.Launcher = upgrade.NewLauncher(upgrade.LauncherConfig{
+		Service: "test", Listeners: []fdpass.Listener{listener}, Close: closeOnce, RunDir: runDir,
+		BaseEnv: os.Environ(), Stdout: stderr, Stderr: stderr, StatsInterval: 50 * time.Millisecond,
 	})
+	r.sup, err = upgrade.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

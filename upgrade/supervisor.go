@@ -199,7 +199,7 @@ type Supervisor struct {
 	reports     []Report
 	finished    *Finish
 	stranger    string   // what is to be said of a generation that never said hello
-	answers     []func() // reports on their way, until they are written down
+	answers     []func() // steps and reports on their way, until what they tell is written down
 	persisted   State
 	handing     bool // everything is being brought to rest, or rests
 }

@@ -30,6 +30,9 @@ type lineage struct {
 	ended  bool
 	// keepsDir tells that the run directory stays, empty.
 	keepsDir bool
+	// held is the listener "http" that the service manager passes; nil if there
+	// is none.
+	held *os.File
 }
 
 // lineageEnv is the variable that marks all processes of a lineage.
@@ -39,11 +42,19 @@ const lineageEnv = "SUPERVISOR_TEST_LINEAGE"
 // it. In flags, $DIR is the directory of the lineage.
 func found(tb testing.TB, program []string, flags ...string) *lineage {
 	tb.Helper()
+	l := conceive(tb, program, flags...)
+	l.start()
+	return l
+}
+
+// conceive prepares a lineage; nothing is started yet.
+func conceive(tb testing.TB, program []string, flags ...string) *lineage {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "sv") // short enough for a socket
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l := &lineage{TB: tb, dir: dir, log: filepath.Join(dir, "log")}
+	l := &lineage{TB: tb, dir: dir, log: filepath.Join(dir, "log"), ended: true}
 	l.client = control.NewClient(l.socket())
 	l.client.Reconnect = patience
 	l.args = []string{"run", "--name", "web", "--run-dir", l.runDir(), "--drain-timeout", "10s", "--stop-grace", "500ms", "--log-level", "debug"}
@@ -55,7 +66,6 @@ func found(tb testing.TB, program []string, flags ...string) *lineage {
 	}
 	l.args = append(append(l.args, "--"), program...)
 	tb.Cleanup(l.bury)
-	l.start()
 	return l
 }
 
@@ -72,6 +82,11 @@ func (l *lineage) start() {
 	defer out.Close()
 	l.cmd = exec.Command("supervisor", l.args...)
 	l.cmd.Env = append(os.Environ(), lineageEnv+"="+l.dir)
+	if l.held != nil { // as the service manager would start it, whose variable names the process
+		l.cmd = exec.Command("sh", append([]string{"-c", `export LISTEN_PID=$$; exec supervisor "$@"`, "sh"}, l.args...)...)
+		l.cmd.Env = append(os.Environ(), lineageEnv+"="+l.dir, "LISTEN_FDS=1", "LISTEN_FDNAMES=http")
+		l.cmd.ExtraFiles = []*os.File{l.held}
+	}
 	l.cmd.Stdout, l.cmd.Stderr = out, out
 	if err := l.cmd.Start(); err != nil {
 		l.Fatal(err)
@@ -253,7 +268,7 @@ func (l *lineage) upgradesOn(program ...string) upgrade.Status {
 // and slow requests in flight, to each of the targets.
 func (l *lineage) traffic(targets ...string) *load.Run {
 	l.Helper()
-	config := load.Config{Target: targets[0], Duration: 2 * time.Minute, Timeout: 15 * time.Second}
+	config := load.Config{Target: targets[0], Duration: time.Hour, Timeout: 15 * time.Second}
 	for _, target := range targets {
 		post := load.Traffic{Target: target, Method: http.MethodPost, Path: "/echo", PayloadBytes: 64, Echo: true}
 		fresh, kept := post, post

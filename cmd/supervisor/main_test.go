@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 		"fetch":      fetch,
 		"datagrams":  datagrams,
 		"trio":       trio,
+		"liar":       liar,
+		"knock":      knock,
 	})
 }
 

@@ -314,8 +314,9 @@ func (h *host) run(ctx context.Context) error {
 	version := ownVersion()
 	version.Service, version.PID = h.cfg.ServiceName(), os.Getpid()
 	scrapes := h.stats.Handler(h.log)
+	outward := observed{supervisor, h.queues.Figures, h.depart}
 	h.server = control.NewServer(control.ServerConfig{
-		Supervisor: observed{supervisor, h.queues.Figures}, Version: version, Metrics: scrapes, Logger: h.log,
+		Supervisor: outward, Version: version, Metrics: scrapes, Logger: h.log,
 		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
 		Reexec: h.reexec,
 	})
@@ -348,7 +349,7 @@ func (h *host) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		heedSignals(h.signals, supervisor, h.announcer.hangup, h.log, ended)
+		heedSignals(h.signals, outward, h.announcer.hangup, h.log, ended)
 		return nil
 	})
 	group.Go(func() error {

@@ -104,7 +104,7 @@ func (o *origin) source(ctx context.Context, spec listen.Spec, log *slog.Logger)
 		return o.adopt(spec, fd, listen.FileID{}, true)
 	}
 	for i, d := range o.passed.Stored {
-		if name, ok := systemd.ListenerOf(d.Name); ok && name == spec.Name && o.is(d.FD, spec) && o.isReached(spec) {
+		if name, ok := systemd.ListenerOf(d.Name); ok && name == spec.Name && o.is(d.FD, spec) {
 			o.passed.Stored = slices.Delete(o.passed.Stored, i, i+1)
 			return o.adopt(spec, d.FD, o.file(spec), false)
 		}
@@ -163,14 +163,17 @@ func (o *origin) is(fd int, spec listen.Spec) bool {
 		have, err := netip.ParseAddrPort(l.Address)
 		return err == nil && have == want
 	}
-	return !strings.HasPrefix(spec.Network, "unix") || l.Address == spec.Address
+	return !strings.HasPrefix(spec.Network, "unix") || l.Address == spec.Address && reachable(spec)
 }
 
-// isReached reports whether clients find a socket of that name that was stored: a
-// supervisor that ends removes the file of a Unix socket, and nobody can make the
-// same one anew. Those who have it go on with it after a crash.
-func (o *origin) isReached(spec listen.Spec) bool {
-	return o.state != nil || o.file(spec) != listen.FileID{} || !spec.HasFile()
+// reachable reports whether a Unix socket has its file: that of a stored one goes
+// with the supervisor that ended in an orderly way, and nobody reaches it then.
+func reachable(spec listen.Spec) bool {
+	if strings.HasPrefix(spec.Address, "@") {
+		return true
+	}
+	info, err := os.Lstat(spec.Address)
+	return err == nil && info.Mode().Type() == fs.ModeSocket
 }
 
 // sameNetwork compares what a socket is with what was asked for.

@@ -44,7 +44,7 @@ func Open(ctx context.Context, spec Spec) (*Socket, error) {
 	var s *Socket
 	if err == nil && spec.Given() {
 		err = errors.New("the service manager has to pass it, and nobody here asks for it")
-	} else if err == nil && spec.HasFile() {
+	} else if err == nil && spec.isPath() {
 		s, err = openPath(ctx, spec)
 	} else if err == nil {
 		s, err = bind(ctx, spec)
@@ -219,7 +219,7 @@ func explain(err error, spec Spec) error {
 		return fmt.Errorf("%w; this machine has no such address, see `ip address`", err)
 	case errors.Is(err, unix.EACCES) && !spec.isUnix():
 		return fmt.Errorf("%w; ports below net.ipv4.ip_unprivileged_port_start need CAP_NET_BIND_SERVICE or an inherited socket", err)
-	case errors.Is(err, unix.ENOENT) && spec.HasFile():
+	case errors.Is(err, unix.ENOENT) && spec.isPath():
 		return fmt.Errorf("%w; create the directory first", err)
 	}
 	return err

@@ -193,7 +193,7 @@ func (s Spec) addressKey() string {
 		return ""
 	}
 	if s.isUnix() {
-		if s.HasFile() {
+		if s.isPath() {
 			return filepath.Clean(s.Address)
 		}
 		// The kernel keeps abstract names apart by socket type.
@@ -308,7 +308,7 @@ func (s Spec) checkMode() error {
 	if s.Mode&^fs.ModePerm != 0 {
 		return fmt.Errorf("the mode %o has more than permission bits", uint32(s.Mode))
 	}
-	if s.Mode != 0 && !s.HasFile() {
+	if s.Mode != 0 && !s.isPath() {
 		return fmt.Errorf("mode applies only to the path of a Unix socket")
 	}
 	return nil
@@ -324,8 +324,8 @@ func (s Spec) isStream() bool {
 
 func (s Spec) isUnix() bool { return strings.HasPrefix(s.Network, "unix") }
 
-// HasFile reports whether the socket has a file.
-func (s Spec) HasFile() bool { return s.isUnix() && !strings.HasPrefix(s.Address, "@") }
+// isPath reports whether the socket has a file.
+func (s Spec) isPath() bool { return s.isUnix() && !strings.HasPrefix(s.Address, "@") }
 
 // URL returns the network and the address as they are written in a spec.
 func (s Spec) URL() string {

@@ -175,7 +175,7 @@ func (c *Client) explain(err error) error {
 		return fmt.Errorf("cannot connect to %s: no supervisor is running there", c.socket)
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("cannot connect to %s: %w; try as root or as the user that runs it", c.socket, os.ErrPermission)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("%w (%s)", ErrLost, c.socket)
 	}
 	return fmt.Errorf("cannot talk to the supervisor at %s: %w", c.socket, err)

@@ -88,6 +88,8 @@ func answerOn(conn net.Conn, status int, v any) {
 		ContentLength: int64(len(body)),
 		Close:         true,
 	}
+	var text bytes.Buffer // written at once, for a supervisor that is killed meanwhile
+	_ = response.Write(&text)
 	_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // of a closed connection, as is what follows
-	_ = response.Write(conn)                                // a caller that went away needs no answer
+	_, _ = conn.Write(text.Bytes())                         // a caller that went away needs no answer
 }
