@@ -76,11 +76,7 @@ func (r rehearsal) play(ctx context.Context) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	err := cmd.Start()
-	if err == nil {
-		endRest(cmd.Process.Pid)
-		err = cmd.Wait()
-	}
+	err := runAlone(cmd)
 	switch {
 	case cmd.Process == nil:
 		return cannotExecute(r.path, err)
@@ -100,13 +96,16 @@ func (r rehearsal) play(ctx context.Context) error {
 	return nil
 }
 
-// endRest waits until the leader of a group has ended, and ends what it leaves. Its
-// number is its own until it is reaped, which is left to the caller (waitid(2),
-// WNOWAIT).
-func endRest(leader int) {
-	for errors.Is(unix.Waitid(unix.P_PID, leader, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+// runAlone runs cmd, which leads a group of its own, and ends what is left of that:
+// before it is reaped, or the group could be another's.
+func runAlone(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
 	}
-	_ = syscall.Kill(-leader, syscall.SIGKILL) // there may be nobody left
+	for errors.Is(unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+	}
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // itself at least is there, and has ended
+	return cmd.Wait()
 }
 
 func (r rehearsal) isNone() error {
