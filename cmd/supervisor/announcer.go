@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,7 +50,7 @@ type announcer struct {
 	extended time.Time // when more time was asked for; zero: not yet for this
 	untold   []notice
 
-	sending sync.Mutex // held by who sends, over all of untold
+	sending sync.Mutex // held from the taking of a notice until it is sent
 	line    string     // the last that was sent
 }
 
@@ -136,18 +138,40 @@ func (a *announcer) extend(now time.Time) {
 }
 
 // sendAll sends what was noted, in its order, and reports whether that was all
-// when ctx was done.
+// when ctx was done. Who else sends is waited for, one notice at a time: while the
+// service manager does not read, all of them take long.
 func (a *announcer) sendAll(ctx context.Context) bool {
-	a.sending.Lock()
-	defer a.sending.Unlock()
 	for ctx.Err() == nil {
-		n, ok := a.next()
-		if !ok {
+		if !a.sendNext(ctx) {
 			return true
 		}
-		a.send(n)
 	}
 	return false
+}
+
+// sendNext sends the first of what was noted; false if there is nothing.
+func (a *announcer) sendNext(ctx context.Context) bool {
+	a.sending.Lock()
+	defer a.sending.Unlock()
+	if ctx.Err() != nil {
+		return true // as far as is known
+	}
+	n, ok := a.next()
+	if ok {
+		a.sent(n, a.send(n))
+	}
+	return ok
+}
+
+// sent logs, once, that the service manager cannot be told. What it waits for is
+// told again if it did not read; a line is not worth it.
+func (a *announcer) sent(n notice, err error) {
+	a.check(err)
+	if errors.Is(err, os.ErrDeadlineExceeded) && n.news != newsLine && n.news != newsMoreTime {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.untold = slices.Insert(a.untold, 0, n)
+	}
 }
 
 // next takes the first of what was noted.
@@ -163,10 +187,9 @@ func (a *announcer) next() (n notice, ok bool) {
 }
 
 // send sends one notice, unless it is a line that was told already.
-func (a *announcer) send(n notice) {
+func (a *announcer) send(n notice) error {
 	if n.news == newsMoreTime {
-		a.check(a.notifier.ExtendTimeout(extension))
-		return
+		return a.notifier.ExtendTimeout(extension)
 	}
 	line := n.last
 	if line == "" {
@@ -174,18 +197,17 @@ func (a *announcer) send(n notice) {
 	}
 	same := line == a.line
 	a.line = line
-	switch n.news {
-	case newsReady:
-		a.check(a.notifier.Ready(line))
-	case newsReloading:
-		a.check(a.notifier.Reloading(line))
-	case newsStopping:
-		a.check(a.notifier.Stopping(line))
-	default:
-		if !same {
-			a.check(a.notifier.Status(line))
-		}
+	switch {
+	case n.news == newsReady:
+		return a.notifier.Ready(line)
+	case n.news == newsReloading:
+		return a.notifier.Reloading(line)
+	case n.news == newsStopping:
+		return a.notifier.Stopping(line)
+	case same:
+		return nil
 	}
+	return a.notifier.Status(line)
 }
 
 // check logs, once, that the service manager cannot be told.

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -261,6 +266,104 @@ func TestNoReadyIsLostWhereNobodyReads(t *testing.T) {
 	}
 	if last := socket.All()[len(socket.All())-2]; last != "READY=1\nSTATUS=generation 1 active" {
 		t.Errorf("the last word is %q", last)
+	}
+}
+
+// muteSocket is a service manager that does not read, and has no room for more.
+func muteSocket(t *testing.T) (*net.UnixConn, *systemd.Notifier) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "notify-") // short enough for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "s")
+	mute, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mute.Close() })
+	fill(t, path)
+	n, err := systemd.NewNotifier(func(name string) string { return map[string]string{"NOTIFY_SOCKET": path}[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mute, n
+}
+
+// TestServiceManagerThatDoesNotReadStopsNobody: whoever is about to take over
+// hears of it soon, however much waits to be told.
+func TestServiceManagerThatDoesNotReadStopsNobody(t *testing.T) {
+	t.Parallel()
+	_, n := muteSocket(t)
+	a := newAnnouncer(n, func() []health.Figures { return nil }, 0, false, slog.New(slog.DiscardHandler))
+	for i := range 20 {
+		st := inRoles(upgrade.PhaseIdle, upgrade.RoleActive)
+		st.Request = uint64(i % 2)
+		a.changed(st)
+	}
+	ended := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() { a.run(ended, alive) })
+	for told := false; !told; { // run is at it
+		a.mu.Lock()
+		told = len(a.untold) < 20
+		a.mu.Unlock()
+		runtime.Gosched()
+	}
+	began := time.Now()
+	if why := a.rest(); why != "the service manager does not read what it is told" {
+		t.Errorf("it says %q", why)
+	}
+	if took := time.Since(began); took > 2*barrierTimeout {
+		t.Errorf("it took %v", took)
+	}
+	close(ended)
+	running.Wait()
+}
+
+// TestReadyIsToldAgain: the service manager waits for it, and ends a service that
+// it does not hear it from.
+func TestReadyIsToldAgain(t *testing.T) {
+	t.Parallel()
+	mute, n := muteSocket(t)
+	var log journal
+	a := newAnnouncer(n, func() []health.Figures { return nil }, 0, false, slog.New(slog.NewTextHandler(&log, nil)))
+	a.changed(inRoles(upgrade.PhaseIdle, upgrade.RoleActive))
+	ended := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() { a.run(ended, alive) })
+	for late := time.Now().Add(patience); !strings.Contains(log.String(), "its queue has been full"); {
+		if time.Now().After(late) {
+			t.Fatal("it does not notice that nobody reads")
+		}
+		runtime.Gosched()
+	}
+	if err := mute.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for text := make([]byte, 4096); !bytes.HasPrefix(text, []byte("READY=1")); {
+		if _, err := mute.Read(text); err != nil {
+			t.Fatalf("it is not told: %v", err)
+		}
+	}
+	close(ended)
+	running.Wait()
+}
+
+// fill sends to the socket until it takes no more.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = conn.Write([]byte("X=1"))
 	}
 }
 

@@ -71,6 +71,15 @@ func checkHandedOn(e environment, args []string) error {
 	if err := suits(state, cfg); err != nil {
 		return err
 	}
+	return fitsHere(state, cfg, e)
+}
+
+// fitsHere says why the configuration cannot be had where the other supervisor
+// runs.
+func fitsHere(state handover.State, cfg config.Config, e environment) error {
+	if _, err := newLogger(cfg, io.Discard, e.getenv); err != nil {
+		return err
+	}
 	place, err := rundir.Choose(cfg.RunDir, cfg.ServiceName(), e.getenv, os.Geteuid())
 	if err != nil {
 		return err

@@ -66,12 +66,21 @@ func (h *host) reexec(ctx context.Context, binary string) error {
 		return err
 	}
 	err = h.supervisor.HandOver(ctx, func(st upgrade.State) error {
-		if sig := oneOf(came); sig != nil {
-			return fmt.Errorf("signal %d (%v) came at the same moment, and goes first", sig, sig)
+		if err := goesFirst(came); err != nil {
+			return err
 		}
-		return h.execute(path, st, carried)
+		return h.execute(path, st, carried, came)
 	})
 	return errors.Join(err, h.server.Uncarry(carried))
+}
+
+// goesFirst says that a signal has come, which ends with this program unless it is
+// heeded.
+func goesFirst(came <-chan os.Signal) error {
+	if sig := oneOf(came); sig != nil {
+		return fmt.Errorf("signal %d (%v) came at the same moment, and goes first", sig, sig)
+	}
+	return nil
 }
 
 // successor is the file to execute: by default the one that this program was
@@ -96,7 +105,7 @@ func (h *host) count(state *handover.State) (err error) {
 }
 
 // execute does it, with everything at rest.
-func (h *host) execute(path string, st upgrade.State, carried []control.Carried) error {
+func (h *host) execute(path string, st upgrade.State, carried []control.Carried, came <-chan os.Signal) error {
 	if why := h.announcer.rest(); why != "" {
 		return &upgrade.RefusedError{Reason: why}
 	}
@@ -142,7 +151,7 @@ func (h *host) execute(path string, st upgrade.State, carried []control.Carried)
 	}
 	h.log.Info("executes another supervisor in its place", "binary", path)
 	env := append(os.Environ(), stateEnv+"="+strconv.Itoa(memfd))
-	return h.executeWith(path, append([]string{path}, os.Args[1:]...), env, append(state.Descriptors(), memfd))
+	return h.executeWith(path, append([]string{path}, os.Args[1:]...), env, append(state.Descriptors(), memfd), came)
 }
 
 // executeWith replaces this program and has the next one inherit the
@@ -157,7 +166,7 @@ func (h *host) execute(path string, st upgrade.State, carried []control.Carried)
 // later they would have to be blocked; then every program that is started by
 // the next supervisor would begin with them blocked, as the Go runtime passes
 // on the mask that it was started with.
-func (h *host) executeWith(path string, args, env []string, fds []int) error {
+func (h *host) executeWith(path string, args, env []string, fds []int, came <-chan os.Signal) error {
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
 	for _, fd := range fds {
@@ -170,6 +179,9 @@ func (h *host) executeWith(path string, args, env []string, fds []int) error {
 	defer signal.Notify(h.signals, syscall.SIGHUP)
 	var limit unix.Rlimit
 	descriptorLimit(nil, &limit)
+	if err := goesFirst(came); err != nil { // it took some time to come here
+		return err
+	}
 	err := syscall.Exec(path, args, env)
 	descriptorLimit(&limit, nil) // Exec lowers it to what this program was started with
 	return cannotExecute(path, err)

@@ -62,7 +62,7 @@ type listenerState struct {
 	complaint string // the latest error, which is logged once
 }
 
-// holdListeners takes the sockets. If they cannot be used, they are closed.
+// holdListeners takes the sockets. If they cannot be used, they are given up.
 func holdListeners(sources []source, log *slog.Logger) (*listeners, error) {
 	h := &listeners{state: make([]listenerState, len(sources)), log: log, nudge: make(chan struct{}, 1)}
 	for _, s := range sources {
@@ -71,7 +71,11 @@ func holdListeners(sources []source, log *slog.Logger) (*listeners, error) {
 	for i, s := range h.sockets {
 		l, err := fdpass.Describe(s.Name, s.FD)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("cannot use listener %s: %w", s.Name, err), h.close())
+			err = fmt.Errorf("cannot use listener %s: %w", s.Name, err)
+			for _, s := range sources {
+				err = errors.Join(err, s.giveUp())
+			}
+			return nil, err
 		}
 		l.Kept = sources[i].kept
 		log.Info("listens", "listener", l.Name, "network", l.Network, "address", l.Address)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -55,7 +56,9 @@ func (l *ownLog) wrote(line string) bool {
 }
 
 // newLogger writes one line per step to out; or to the journal with fields, if
-// that is where standard error goes and no other format is asked for.
+// that is where standard error goes and no other format is asked for. A journal
+// that cannot be reached so, as from a root directory of the unit's own, still has
+// the lines.
 func newLogger(cfg config.Config, out io.Writer, getenv func(string) string) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: cfg.Level()}
 	switch cfg.LogFormat {
@@ -68,10 +71,12 @@ func newLogger(cfg config.Config, out io.Writer, getenv func(string) string) (*s
 		fallthrough
 	case "journal":
 		handler, err := systemd.NewJournalHandler(cfg.ServiceName(), cfg.Level())
-		if err != nil {
-			return nil, err
+		if err == nil {
+			return slog.New(verdictHandler{handler}), nil
 		}
-		return slog.New(verdictHandler{handler}), nil
+		if cfg.LogFormat == "journal" {
+			return nil, fmt.Errorf("%w; try --log-format=text", err)
+		}
 	}
 	return slog.New(slog.NewTextHandler(out, options)), nil
 }

@@ -8,10 +8,20 @@ import (
 	"example.com/supervisor/upgrade"
 )
 
-// observed is a supervisor whose status tells of the accept queues as well.
+// observed is a supervisor whose status tells of the accept queues as well, and
+// which departs before it stops.
 type observed struct {
 	*upgrade.Supervisor
 	figures func() []health.Figures // nil: the queues are not looked at
+	depart  func(context.Context)   // nil: there is nothing to do
+}
+
+// Stop drains, or kills if now is set, and returns when all has ended.
+func (o observed) Stop(ctx context.Context, now bool) error {
+	if o.depart != nil && !now {
+		o.depart(ctx)
+	}
+	return o.Supervisor.Stop(ctx, now)
 }
 
 // Status returns a picture of the present moment.

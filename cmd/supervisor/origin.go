@@ -7,20 +7,16 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/health"
-	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/systemd"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
@@ -41,7 +37,9 @@ type origin struct {
 	killed bool
 	// unusable is why what another supervisor left cannot be used, if so.
 	unusable error
-	// gathered are the generations that came back, and what they gave back.
+	// missed are the generations that a killed supervisor left.
+	missed []upgrade.ProcessState
+	// gathered are those that came back, and what they gave back.
 	gathered upgrade.Gathered
 	// unclaimed are the names under which the service manager keeps what nobody
 	// asks for any more.
@@ -96,7 +94,7 @@ func (o *origin) recall(d *rundir.Dir, service string, log *slog.Logger) {
 		return
 	}
 	log.Warn("the last supervisor was killed; looking for its generations", "count", len(state.Supervisor.Generations))
-	o.state, o.killed = &state, true
+	o.state, o.killed, o.missed = &state, true, state.Supervisor.Generations
 	d.Succeed(state.Made)
 }
 
@@ -106,7 +104,7 @@ func (o *origin) advice() string {
 		return fmt.Sprintf("its supervisor was killed, and what that has written down cannot be used (%v), so that nobody can take over its generations, which may still serve: end them with kill -TERM (%s), then start it again", o.unusable, rundir.Holders)
 	}
 	var mute []string
-	for _, g := range o.missed() {
+	for _, g := range o.missed {
 		if slices.ContainsFunc(o.gathered.Survivors, func(s upgrade.Survivor) bool { return s.Mute && s.Generation == g.Generation }) {
 			mute = append(mute, fmt.Sprintf("generation %d (pid %d)", g.Generation, g.PID))
 		}
@@ -133,24 +131,24 @@ func (o *origin) handed() *handover.State {
 // serve.
 func (o *origin) follows() bool { return o != nil && o.state != nil }
 
-// alive are the generations that another supervisor has left.
+// alive are the generations that another supervisor has left and that live.
 func (o *origin) alive() []int {
 	var all []int
-	if o.state == nil {
-		return nil
+	for _, s := range o.gathered.Survivors {
+		all = append(all, s.Generation)
 	}
-	for _, g := range o.state.Supervisor.Generations {
-		all = append(all, g.Generation)
+	if from := o.handed(); from != nil {
+		for _, g := range from.Supervisor.Generations {
+			all = append(all, g.Generation)
+		}
 	}
 	return all
 }
 
-// bury ends what generations left that ended while there was no supervisor.
+// bury ends what generations left that ended while there was no supervisor, also
+// where this one begins anew.
 func (o *origin) bury(keeper upgrade.Keeper, log *slog.Logger) {
-	if !o.killed {
-		return
-	}
-	for _, g := range o.state.Supervisor.Generations {
+	for _, g := range o.missed {
 		if slices.ContainsFunc(o.gathered.Survivors, func(s upgrade.Survivor) bool { return s.Generation == g.Generation }) {
 			continue
 		}
@@ -188,14 +186,6 @@ func sameProgram(a, b upgrade.Program) bool {
 	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env)
 }
 
-// missed are the generations that a killed supervisor left.
-func (o *origin) missed() []upgrade.ProcessState {
-	if !o.killed {
-		return nil
-	}
-	return o.state.Supervisor.Generations
-}
-
 // cookies are the sockets that the service's listeners are known to be.
 func (o *origin) cookies() map[string]fdpass.Cookie {
 	known := map[string]fdpass.Cookie{}
@@ -225,187 +215,4 @@ func (o *origin) gather(ctx context.Context, r *upgrade.Rendezvous, now upgrade.
 	for _, s := range o.gathered.Survivors {
 		log.Info("adopts a generation", "generation", s.Generation, "mute", s.Mute, "draining", s.Draining)
 	}
-}
-
-// A source is an open socket that is to be a listener.
-type source struct {
-	socket *listen.Socket
-	kept   bool // by the service manager too
-}
-
-// sources opens the listeners, or takes those that are open already.
-func (o *origin) sources(ctx context.Context, cfg config.Config, log *slog.Logger) (all []source, err error) {
-	defer func() {
-		for _, d := range o.passed.Stored {
-			o.unclaimed = append(o.unclaimed, d.Name)
-		}
-		err = errors.Join(err, o.passed.Close())
-		for _, l := range o.gathered.Listeners {
-			_ = unix.Close(l.FD)
-		}
-		o.gathered.Listeners = nil
-		if err != nil {
-			for _, s := range all {
-				_ = s.socket.Close()
-			}
-		}
-	}()
-	if o.state != nil && !o.killed {
-		return o.handedOn()
-	}
-	specs, err := o.specs(cfg)
-	if err != nil {
-		return nil, err
-	}
-	given := slices.Clone(o.gathered.Listeners)
-	for _, spec := range specs {
-		s, err := o.source(ctx, spec, log)
-		if err != nil {
-			return all, err
-		}
-		all = append(all, s)
-	}
-	o.warnOfUnserved(all, given, log)
-	return all, nil
-}
-
-// specs are the listeners that the configuration asks for, or all that the
-// service manager passes.
-func (o *origin) specs(cfg config.Config) ([]listen.Spec, error) {
-	specs, err := listen.ParseSpecs(cfg.Listen)
-	if err != nil {
-		return nil, err
-	}
-	if len(specs) == 0 {
-		for _, d := range o.passed.Units {
-			specs = append(specs, listen.Spec{Name: d.Name, Network: "systemd"})
-		}
-	}
-	var given []string
-	for _, s := range specs {
-		if s.Given() {
-			given = append(given, s.Name)
-		}
-	}
-	_, err = systemd.Match(o.passed.Units, given)
-	return specs, err
-}
-
-// source finds or opens one listener.
-func (o *origin) source(ctx context.Context, spec listen.Spec, log *slog.Logger) (source, error) {
-	if spec.Given() {
-		i := slices.IndexFunc(o.passed.Units, func(d systemd.Descriptor) bool { return d.Name == spec.Name })
-		fd := o.passed.Units[i].FD
-		o.passed.Units = slices.Delete(o.passed.Units, i, i+1)
-		return o.adopt(spec, fd, listen.FileID{}, true)
-	}
-	for i, d := range o.passed.Stored {
-		if name, ok := systemd.ListenerOf(d.Name); ok && name == spec.Name && o.is(d.FD, spec) {
-			o.passed.Stored = slices.Delete(o.passed.Stored, i, i+1)
-			return o.adopt(spec, d.FD, o.file(spec), false)
-		}
-	}
-	for i, l := range o.gathered.Listeners {
-		if l.Name != spec.Name {
-			continue
-		}
-		was, known := o.was(l)
-		if !o.is(l.FD, spec) && !known {
-			continue
-		}
-		if known && was != spec {
-			log.Warn("generations that serve on have this listener as it was asked for before; so it stays until the service is stopped and started",
-				"listener", spec.Name, "was", was.String(), "asked", spec.String())
-			spec = was
-		}
-		o.gathered.Listeners = slices.Delete(o.gathered.Listeners, i, i+1)
-		return o.adopt(spec, l.FD, o.file(spec), false)
-	}
-	socket, err := listen.Open(ctx, spec)
-	return source{socket: socket}, err
-}
-
-func (o *origin) adopt(spec listen.Spec, fd int, file listen.FileID, kept bool) (source, error) {
-	l, err := fdpass.Describe(spec.Name, fd)
-	if err == nil {
-		err = l.Restore()
-	}
-	var socket *listen.Socket
-	if err == nil {
-		socket, err = listen.Adopt(spec, fd, file)
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return source{}, fmt.Errorf("cannot take listener %s: %w", spec.Name, err)
-	}
-	return source{socket, kept}, nil
-}
-
-// is reports whether the socket is the one that spec asks for: the
-// configuration may have been changed since it was opened.
-func (o *origin) is(fd int, spec listen.Spec) bool {
-	l, err := fdpass.Describe(spec.Name, fd)
-	if err != nil || !sameNetwork(l.Network, spec.Network) {
-		return false
-	}
-	if o.state != nil {
-		for _, known := range o.state.Listeners {
-			if known.Name == spec.Name {
-				return known.Spec == spec.String() && fdpass.Cookie(known.Cookie) == l.Cookie
-			}
-		}
-	}
-	if want, err := netip.ParseAddrPort(spec.Address); err == nil && want.Port() != 0 {
-		have, err := netip.ParseAddrPort(l.Address)
-		return err == nil && have == want
-	}
-	return !strings.HasPrefix(spec.Network, "unix") || l.Address == spec.Address
-}
-
-// sameNetwork compares what a socket is with what was asked for.
-func sameNetwork(is, asked string) bool {
-	return is == asked || !strings.HasPrefix(asked, "unix") && strings.HasPrefix(is, strings.TrimRight(asked, "46"))
-}
-
-// file is the file that another supervisor made for a listener, and this one
-// removes.
-func (o *origin) file(spec listen.Spec) listen.FileID {
-	if o.state != nil {
-		for _, l := range o.state.Listeners {
-			if l.Name == spec.Name && l.File != nil {
-				return listen.FileID{Dev: l.File.Dev, Ino: l.File.Ino}
-			}
-		}
-		return listen.FileID{}
-	}
-	if info, err := os.Lstat(spec.Address); err == nil && info.Mode().Type() == fs.ModeSocket {
-		if st, ok := info.Sys().(*syscall.Stat_t); ok { // a stored socket is bound to it
-			return listen.FileID{Dev: uint64(st.Dev), Ino: st.Ino}
-		}
-	}
-	return listen.FileID{}
-}
-
-// handedOn are the listeners that this process held before it executed this
-// program.
-func (o *origin) handedOn() ([]source, error) {
-	var all []source
-	for _, l := range o.state.Listeners {
-		spec := listen.Spec{Name: l.Name, Network: "systemd"}
-		if !l.Kept {
-			var err error
-			if spec, err = listen.ParseSpec(l.Spec); err != nil {
-				return all, err
-			}
-		}
-		s, err := o.adopt(spec, l.FD, o.file(spec), l.Kept)
-		if err != nil {
-			return all, err
-		}
-		all = append(all, s)
-		if now, err := fdpass.Describe(l.Name, l.FD); err != nil || uint64(now.Cookie) != l.Cookie {
-			return all, fmt.Errorf("cannot take listener %s: descriptor %d is another socket", l.Name, l.FD)
-		}
-	}
-	return all, nil
 }

@@ -15,6 +15,7 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/upgrade"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -75,7 +76,7 @@ func (r rehearsal) play(ctx context.Context) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	err := runAlone(cmd)
 	switch {
 	case cmd.Process == nil:
 		return cannotExecute(r.path, err)
@@ -93,6 +94,18 @@ func (r rehearsal) play(ctx context.Context) error {
 		return r.isNone()
 	}
 	return nil
+}
+
+// runAlone runs cmd, which leads a group of its own, and ends what is left of that:
+// before it is reaped, or the group could be another's.
+func runAlone(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	for errors.Is(unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+	}
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // itself at least is there, and has ended
+	return cmd.Wait()
 }
 
 func (r rehearsal) isNone() error {

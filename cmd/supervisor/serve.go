@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
@@ -44,6 +43,7 @@ type host struct {
 	origin     *origin
 	dir        *rundir.Dir
 	rendezvous *upgrade.Rendezvous
+	keeper     upgrade.Keeper
 	listeners  *listeners
 	queues     *queues // of the listeners
 	control    net.Listener
@@ -97,13 +97,15 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	}
 	h.origin.recall(h.dir, h.cfg.ServiceName(), h.log)
 	h.rendezvous, err = upgrade.OpenRendezvous(upgrade.RendezvousConfig{
-		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed(), Cookies: h.origin.cookies(),
+		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed, Cookies: h.origin.cookies(),
 		StatsInterval: statsInterval(len(h.origin.cookies())), Logger: h.log,
 	})
 	if err != nil {
 		return err
 	}
 	h.origin.gather(ctx, h.rendezvous, h.cfg.UpgradeProgram(), h.log)
+	h.keeper = keepGenerations(h.log)
+	h.origin.bury(h.keeper, h.log) // what generations left may hold their listeners
 	if err := h.openListeners(ctx); err != nil {
 		return err
 	}
@@ -168,7 +170,10 @@ func (h *host) openSockets(ctx context.Context) (err error) {
 	} else if address != "" {
 		h.scrape, err = new(net.ListenConfig).Listen(ctx, "tcp", address)
 	}
-	if err != nil {
+	switch {
+	case err != nil && h.origin.follows(): // generations need a supervisor more than anybody needs these
+		h.log.Error("cannot serve metrics over TCP; they are on the control socket", "address", address, "error", err)
+	case err != nil:
 		return fmt.Errorf("cannot serve metrics: %w", err)
 	}
 	if h.scrape != nil {
@@ -231,8 +236,6 @@ func (h *host) supervise() (err error) {
 		Namespace: h.queues.namespace,
 	})
 	h.announcer = newAnnouncer(h.notifier, h.queues.Figures, endings*h.cfg.Policy().StopGrace, h.origin.handed() != nil, h.log)
-	keeper := keepGenerations(h.log)
-	h.origin.bury(keeper, h.log)
 	cfg := upgrade.Config{
 		Service:   h.cfg.ServiceName(),
 		Program:   h.cfg.UpgradeProgram(),
@@ -247,7 +250,7 @@ func (h *host) supervise() (err error) {
 		Listeners: h.listeners.status(),
 		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
 			Rendezvous:    h.rendezvous,
-			Keeper:        keeper,
+			Keeper:        h.keeper,
 			Children:      h.children.set,
 			Service:       h.cfg.ServiceName(),
 			Listeners:     h.listeners.all,
@@ -311,8 +314,9 @@ func (h *host) run(ctx context.Context) error {
 	version := ownVersion()
 	version.Service, version.PID = h.cfg.ServiceName(), os.Getpid()
 	scrapes := h.stats.Handler(h.log)
+	outward := observed{supervisor, h.queues.Figures, h.depart}
 	h.server = control.NewServer(control.ServerConfig{
-		Supervisor: observed{supervisor, h.queues.Figures}, Version: version, Metrics: scrapes, Logger: h.log,
+		Supervisor: outward, Version: version, Metrics: scrapes, Logger: h.log,
 		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
 		Reexec: h.reexec,
 	})
@@ -345,7 +349,7 @@ func (h *host) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		heedSignals(h.signals, supervisor, h.announcer.hangup, h.log, ended)
+		heedSignals(h.signals, outward, h.announcer.hangup, h.log, ended)
 		return nil
 	})
 	group.Go(func() error {
@@ -374,31 +378,4 @@ func (h *host) logged(err error) error {
 		h.log.Error(err.Error())
 	}
 	return err
-}
-
-// serveMetrics answers GET /metrics over TCP until ended is closed.
-func serveMetrics(l net.Listener, scrapes http.Handler, ended <-chan struct{}) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", scrapes)
-	server := &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       5 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn),
-	}
-	group := new(errgroup.Group)
-	group.Go(func() error {
-		<-ended
-		return server.Close() // a scrape can be repeated elsewhere
-	})
-	group.Go(func() error {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("cannot serve metrics: %w", err)
-		}
-		return nil
-	})
-	return group.Wait()
 }

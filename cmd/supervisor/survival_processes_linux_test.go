@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -137,6 +139,29 @@ func TestStopEndsWhatAdoptedGenerationsLeave(t *testing.T) {
 	asked.verdict(upgrade.RolledBack, "the supervisor was killed during the bake")
 	l.await("the old generation", func(s upgrade.Status) bool { return oneActive(s) && s.Generations[0].Generation == 1 })
 	l.poll("the end of what the dead one left", func() bool { return len(l.processes()) == 3 }, func() any { return l.processes() })
+	for n, left := range []bool{true, false} {
+		if _, err := os.Lstat(filepath.Join(l.runDir(), fmt.Sprintf("generation-%d.sock", n+1))); (err == nil) != left {
+			t.Errorf("the socket of generation %d: %v", n+1, err)
+		}
+	}
+	l.stop()
+}
+
+// TestNewProgramEndsWhatDeadGenerationsLeft: nobody lives who could be adopted, and
+// the next supervisor runs another program, so it begins anew.
+func TestNewProgramEndsWhatDeadGenerationsLeft(t *testing.T) {
+	t.Parallel()
+	program := misbehaveIn(t)
+	l := found(t, []string{program, "-grandchild"})
+	status := l.await("an active generation", oneActive)
+	l.kill()
+	signalTo(t, status.Generations[0].PID, syscall.SIGKILL)
+	l.args = l.args[:len(l.args)-1]
+	l.start()
+	l.serves()
+	if !strings.Contains(l.logged(), "begins anew") {
+		t.Error("it does not begin anew")
+	}
 	l.stop()
 }
 

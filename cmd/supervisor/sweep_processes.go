@@ -34,9 +34,10 @@ func endAll(ctx context.Context, left []upgrade.ProcessState, log *slog.Logger) 
 	return errors.Join(append(errs, endCgroups(ctx))...)
 }
 
-// endGroup kills the process and its group, if it is still that process: its
-// group cannot be another's as long as it has not been reaped, for which the
-// pidfd is open first.
+// endGroup kills the process and its group, if it is still that process, which is
+// asked when the pidfd is open: should the number have come to another after
+// that, the pidfd does not follow (pidfd_send_signal(2); for a group since Linux
+// 6.9, before it a moment is left).
 func endGroup(p upgrade.ProcessState) error {
 	if p.PID <= 1 || p.StartTicks == 0 {
 		return nil // it was never started, or nobody knows when
@@ -52,7 +53,10 @@ func endGroup(p upgrade.ProcessState) error {
 		return nil // it is gone, and the number is another's or nobody's
 	}
 	if group, err := unix.Getpgid(p.PID); err == nil && group == p.PID {
-		_ = unix.Kill(-group, unix.SIGKILL) // what is left of it is ended below
+		err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+		if errors.Is(err, unix.EINVAL) {
+			_ = unix.Kill(-group, unix.SIGKILL)
+		} // what is left of it is ended below
 	}
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); !errors.Is(err, unix.ESRCH) {
 		return err

@@ -94,17 +94,26 @@ func OpenAll(ctx context.Context, specs []Spec) ([]*Socket, error) {
 // one that Open made. Other holders of the socket keep it, without its file.
 // Further calls return the same error.
 func (s *Socket) Close() error {
-	s.once.Do(func() {
-		if s.file != (FileID{}) {
-			s.err = s.removeFile()
-		}
-		// Only now: while the socket is open its inode number is not reused.
-		s.err = errors.Join(s.err, unix.Close(s.FD))
-		if s.err != nil {
-			s.err = fmt.Errorf("cannot close listener %q cleanly: %w", s.Name, s.err)
-		}
-	})
+	s.once.Do(func() { s.close(s.file != (FileID{})) })
 	return s.err
+}
+
+// Leave is Close for a socket that others go on with: its file stays, without
+// which nobody could connect any more.
+func (s *Socket) Leave() error {
+	s.once.Do(func() { s.close(false) })
+	return s.err
+}
+
+func (s *Socket) close(remove bool) {
+	if remove {
+		s.err = s.removeFile()
+	}
+	// Only now: while the socket is open its inode number is not reused.
+	s.err = errors.Join(s.err, unix.Close(s.FD))
+	if s.err != nil {
+		s.err = fmt.Errorf("cannot close listener %q cleanly: %w", s.Name, s.err)
+	}
 }
 
 // bind makes the socket with package net, which knows host names, address

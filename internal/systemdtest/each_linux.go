@@ -25,12 +25,27 @@ const (
 // tested with: 252 of Debian 12 ("bookworm") and 257 of Debian 13 ("trixie").
 // SYSTEMD_TEST_SUITES, separated by commas, names others. Each subtest has the
 // name of its suite and a Machine of its own, which ends with it; when it has
-// failed, the journal is in its log. f may call t.Parallel.
+// failed, the journal is in its log. Where f calls t.Parallel its Machine waits
+// for its turn, booted; EachParallel boots it when that has come.
 //
 // Where a systemd cannot be run the subtest is skipped with a sentence that
 // says why; with REQUIRE_SYSTEMD=1 in the environment it fails instead. The
 // TestMain of the package must call Main.
 func Each(t *testing.T, f func(t *testing.T, m *Machine)) {
+	t.Helper()
+	eachSuite(t, func(*testing.T) {}, f)
+}
+
+// EachParallel is Each with subtests that run in parallel. Only those that run
+// have a Machine: each takes about 16 of the inotify instances that a user has,
+// which are 128 on many machines (fs.inotify.max_user_instances, inotify(7)), and a
+// systemd that gets none ends while it comes up.
+func EachParallel(t *testing.T, f func(t *testing.T, m *Machine)) {
+	t.Helper()
+	eachSuite(t, (*testing.T).Parallel, f)
+}
+
+func eachSuite(t *testing.T, begin func(*testing.T), f func(t *testing.T, m *Machine)) {
 	t.Helper()
 	if os.Getenv(mainEnv) != strconv.Itoa(os.Getpid()) {
 		t.Fatal("the TestMain of this package does not call systemdtest.Main")
@@ -38,6 +53,7 @@ func Each(t *testing.T, f func(t *testing.T, m *Machine)) {
 	suites := cmp.Or(os.Getenv(suitesEnv), "bookworm,trixie")
 	for suite := range strings.SplitSeq(suites, ",") {
 		t.Run(suite, func(t *testing.T) {
+			begin(t)
 			m, err := newMachine(t, suite)
 			if err == nil {
 				f(t, m)

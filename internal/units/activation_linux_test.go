@@ -3,6 +3,7 @@ package units
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,8 +20,8 @@ func fourListeners(t *testing.T, m machine) site {
 	const program = "/usr/local/bin/four"
 	run(t, m.Command(t.Context(), "install", "-D", m.Build(t, "./testdata/four"), program))
 	s.release(t, "exec "+program)
-	s.install(t, "web", "--listen", "http=tcp://"+address, "--listen", "admin=tcp://[::1]:81", "--listen", "local=unix:///run/web.sock?mode=666",
-		"--listen", "ping=udp://127.0.0.1:82", "--bake", "200ms", "--", current)
+	s.install(t, slices.Concat([]string{"web"}, patient(), []string{"--listen", "http=tcp://" + address, "--listen", "admin=tcp://[::1]:81", "--listen", "local=unix:///run/web.sock?mode=666",
+		"--listen", "ping=udp://127.0.0.1:82", "--bake", "200ms", "--", current})...)
 	return s
 }
 
@@ -36,8 +37,12 @@ func TestSystemdGivesListenersByName(t *testing.T) {
 		http := load.Traffic{Pattern: load.NewConnection, Rate: 50}
 		admin, local := http, http
 		http.Name, admin.Name, admin.Target, local.Name, local.Target = "http", "admin", "http://[::1]:81", "local", "unix:///run/web.sock"
-		kept := load.Traffic{Name: "local, kept", Pattern: load.KeepAlive, Clients: 4, Rate: 20, Target: local.Target}
-		run := s.load(t, http, admin, local, kept)
+		traffic := []load.Traffic{http, admin, local}
+		for _, kept := range traffic {
+			kept.Name, kept.Pattern, kept.Clients, kept.Rate = kept.Name+", kept", load.KeepAlive, 4, 20
+			traffic = append(traffic, kept)
+		}
+		run := s.only(t, traffic...)
 		pings := s.ping(t, "127.0.0.1:82")
 		s.active(t, 1)
 		served(t, s, run)

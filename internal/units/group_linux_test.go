@@ -1,8 +1,11 @@
 package units
 
 import (
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,9 +19,9 @@ func TestGenerationsHaveGroups(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, m machine) {
 				s := site{m}
-				flags := []string{}
+				flags := []string{"--metrics", metrics}
 				if m.Version >= 254 {
-					flags = []string{"--systemd", "254"}
+					flags = append(flags, "--systemd", "254")
 				}
 				s.prepare(t, flags...)
 				if dropIn != "" {
@@ -45,12 +48,34 @@ func TestGenerationsHaveGroups(t *testing.T) {
 				if all := s.Processes(t, "web.service"); len(all) != 4 {
 					t.Errorf("processes %v, want the supervisor and three of generation 2", all)
 				}
+				s.measured(t, 2)
 				if out := run(t, s.Command(t.Context(), supervisor, "status", "web")); !strings.Contains(out, "MiB") {
 					t.Errorf("no memory in the status:\n%s", out)
 				}
 				s.stop(t, "web.socket")
 			})
 		})
+	}
+}
+
+// metrics is where they are served, besides the control socket.
+const metrics = "127.0.0.1:9100"
+
+// measured looks for the memory of the active generation among the metrics.
+func (s site) measured(t *testing.T, generation int) {
+	t.Helper()
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: s.Dial}}
+	text, err := get(t.Context(), client, "http://"+metrics+"/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(fmt.Sprintf(`(?m)^supervisor_generation_memory_bytes\{generation="%d",role="active"\} ([0-9.e+]+)$`, generation))
+	found := want.FindStringSubmatch(text)
+	if found == nil {
+		t.Fatalf("no memory of generation %d in\n%s", generation, text)
+	}
+	if bytes, err := strconv.ParseFloat(found[1], 64); err != nil || bytes < 1<<20 {
+		t.Errorf("generation %d uses %s bytes: %v", generation, found[1], err)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/supervisor/internal/load"
 )
 
 // TestKilledSupervisorIsReplaced: systemd starts the next one, which adopts the
@@ -35,6 +37,29 @@ func TestKilledSupervisorIsReplaced(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestKilledServiceBeginsAnew: whoever kills all of it, as "systemctl kill" does
+// unless told otherwise, kills what the generations serve. Those who come later
+// wait in the queue of the socket unit for the next start.
+func TestKilledServiceBeginsAnew(t *testing.T) {
+	eachSite(t, nil, func(t *testing.T, s site) {
+		before := s.active(t, 1)
+		run := s.load(t)
+		served(t, s, run)
+		s.Systemctl(t, "kill", "--signal=KILL", "web.service")
+		s.await(t, "another supervisor", func(st status) bool {
+			return st.PID != before.PID && len(st.in("active")) == 1 && st.Generations[0].PID != before.Generations[0].PID
+		})
+		served(t, s, run)
+		if r := run.Stop(); r.FailedByKind[load.Refused]+r.FailedByKind[load.Timeout] > 0 {
+			t.Errorf("failures: %v: %+v", r.FailedByKind, r.Traffic)
+		} else {
+			t.Logf("systemd %d: %s: %v", s.Version, counts(r), r.FailedByKind)
+		}
+		s.unharmed(t, s.load(t))
+		s.stop(t, "web.socket")
+	})
 }
 
 // adopted waits until the next supervisor, started by systemd for the n-th time,
@@ -84,19 +109,7 @@ func TestReexec(t *testing.T) {
 		load := s.load(t)
 		served(t, s, load)
 		pid := s.mainPID(t)
-		reexec := func() {
-			t.Helper()
-			before := s.active(t, s.newest(t))
-			out := run(t, s.Command(t.Context(), supervisor, "reexec", "--name", "web"))
-			if !strings.Contains(out, "replaced by") {
-				t.Errorf("reexec says %q", out)
-			}
-			after := s.active(t, s.newest(t))
-			if before.Generations[0].PID != after.Generations[0].PID {
-				t.Errorf("generation %+v became %+v", before.Generations, after.Generations)
-			}
-		}
-		reexec()
+		s.reexecute(t)
 		slow := s.slow(t, time.Second)
 		s.Systemctl(t, "reload", "web.service")
 		s.await(t, "a drain", func(st status) bool { return len(st.in("draining")) == 1 })
@@ -108,13 +121,27 @@ func TestReexec(t *testing.T) {
 			t.Errorf("the request of the generation that drained: %v", err)
 		}
 		s.active(t, 2)
-		reexec()
+		s.reexecute(t)
 		if now, n := s.mainPID(t), s.Show(t, "web.service", "NRestarts"); now != pid || n != "0" {
 			t.Errorf("MainPID was %d and is %d after %s restarts", pid, now, n)
 		}
 		s.unharmed(t, load)
 		s.stop(t, "web.socket")
 	})
+}
+
+// reexecute replaces a supervisor at rest, which its generation does not notice.
+func (s site) reexecute(t *testing.T) {
+	t.Helper()
+	before := s.active(t, s.newest(t))
+	out := run(t, s.Command(t.Context(), supervisor, "reexec", "--name", "web"))
+	if !strings.Contains(out, "replaced by") {
+		t.Errorf("reexec says %q", out)
+	}
+	after := s.active(t, s.newest(t))
+	if before.Generations[0].PID != after.Generations[0].PID {
+		t.Errorf("generation %+v became %+v", before.Generations, after.Generations)
+	}
 }
 
 func (s site) newest(t *testing.T) int {

@@ -51,6 +51,32 @@ func TestRestartWithoutASocketUnit(t *testing.T) {
 	})
 }
 
+// TestRestartWithoutASocketUnitOfAFile: the file of a Unix socket goes with the
+// service, so the next start makes both anew, whatever is in the store.
+func TestRestartWithoutASocketUnitOfAFile(t *testing.T) {
+	const path = "/var/lib/supervisor/web/web.sock"
+	each(t, func(t *testing.T, m machine) {
+		s := site{m}
+		s.prepare(t)
+		s.install(t, "web", "--no-socket", "--listen", "http=unix://"+path, "--bake", "200ms", "--", current)
+		s.Systemctl(t, "start", "web.service")
+		traffic := load.Traffic{Pattern: load.NewConnection, Rate: 50, Target: "unix://" + path}
+		for range 2 {
+			s.stored(t, "1")
+			s.unharmed(t, s.only(t, traffic))
+			s.Systemctl(t, "restart", "web.service")
+			s.active(t, 1)
+		}
+		run := s.only(t, traffic)
+		served(t, s, run)
+		before := s.active(t, 1)
+		s.Kill(t, before.PID, syscall.SIGKILL) // the file stays
+		s.adopted(t, before, 1)
+		s.unharmed(t, run)
+		s.stop(t)
+	})
+}
+
 // stored waits until the service manager keeps so many descriptors.
 func (s site) stored(t *testing.T, want string) {
 	t.Helper()

@@ -21,6 +21,10 @@ const (
 	address = "127.0.0.1:80"
 )
 
+// patient are settings with which an upgrade does not mind that clients wait,
+// because the machine of the tests is busy: these tests are about systemd.
+func patient() []string { return []string{"--queue-target", "5s", "--queue-interval", "10s"} }
+
 // A site is web.service on a machine of its own, whose program is examples/misbehave.
 type site struct{ machine }
 
@@ -43,7 +47,7 @@ func (s site) prepare(t *testing.T, flags ...string) {
 	s.release(t, "exec "+misbehave)
 	s.install(t, slices.Concat([]string{
 		"web", "--listen", "http=tcp://" + address, "--bake", "200ms", "--drain-timeout", "5s", "--stop-grace", "300ms",
-	}, flags, []string{"--", current})...)
+	}, patient(), flags, []string{"--", current})...)
 }
 
 // missing is a release that is not there.
@@ -103,9 +107,15 @@ func (st status) last() string {
 }
 
 // ask returns the status, or an error while nobody answers.
-func (s site) ask(t *testing.T) (st status, err error) {
+func (s site) ask(t *testing.T) (status, error) {
 	t.Helper()
-	out, err := s.Command(t.Context(), supervisor, "status", "--json", "web").Output()
+	return s.askOf(t, "web")
+}
+
+// askOf is ask for any service.
+func (s site) askOf(t *testing.T, name string) (st status, err error) {
+	t.Helper()
+	out, err := s.Command(t.Context(), supervisor, "status", "--json", name).Output()
 	if err == nil {
 		err = json.Unmarshal(out, &st)
 	}
@@ -113,11 +123,17 @@ func (s site) ask(t *testing.T) (st status, err error) {
 }
 
 // await waits for a status.
-func (s site) await(t *testing.T, what string, ok func(status) bool) (st status) {
+func (s site) await(t *testing.T, what string, ok func(status) bool) status {
 	t.Helper()
-	s.Await(t, what, patience, func() bool {
+	return s.awaitOf(t, "web", what, ok)
+}
+
+// awaitOf is await for any service.
+func (s site) awaitOf(t *testing.T, name, what string, ok func(status) bool) (st status) {
+	t.Helper()
+	s.Await(t, name+": "+what, patience, func() bool {
 		var err error
-		st, err = s.ask(t)
+		st, err = s.askOf(t, name)
 		return err == nil && ok(st)
 	})
 	return st
@@ -126,7 +142,13 @@ func (s site) await(t *testing.T, what string, ok func(status) bool) (st status)
 // active waits until a generation is active, and the only one.
 func (s site) active(t *testing.T, generation int) status {
 	t.Helper()
-	return s.await(t, fmt.Sprintf("generation %d active, alone", generation), func(st status) bool {
+	return s.activeOf(t, "web", generation)
+}
+
+// activeOf is active for any service.
+func (s site) activeOf(t *testing.T, name string, generation int) status {
+	t.Helper()
+	return s.awaitOf(t, name, fmt.Sprintf("generation %d active, alone", generation), func(st status) bool {
 		return len(st.Generations) == 1 && slices.Equal(st.in("active"), []int{generation}) && st.Phase == "idle"
 	})
 }
@@ -141,16 +163,20 @@ func (s site) mainPID(t *testing.T) int {
 	return pid
 }
 
-// load sends new connections and kept ones until calm.
+// load sends new connections and kept ones, and what is said besides, until
+// calm.
 func (s site) load(t *testing.T, more ...load.Traffic) *load.Run {
 	t.Helper()
-	run, err := load.Start(t.Context(), load.Config{
-		Target: "http://" + address, Dial: s.Dial, Duration: 5 * time.Minute,
-		Traffic: append([]load.Traffic{
-			{Pattern: load.NewConnection, Rate: 150},
-			{Pattern: load.KeepAlive, Clients: 8, Rate: 20, Path: "/echo", PayloadBytes: 64, Echo: true},
-		}, more...),
-	})
+	return s.only(t, append([]load.Traffic{
+		{Pattern: load.NewConnection, Rate: 150},
+		{Pattern: load.KeepAlive, Clients: 8, Rate: 20, Path: "/echo", PayloadBytes: 64, Echo: true},
+	}, more...)...)
+}
+
+// only is load with nothing but what is said.
+func (s site) only(t *testing.T, traffic ...load.Traffic) *load.Run {
+	t.Helper()
+	run, err := load.Start(t.Context(), load.Config{Target: "http://" + address, Dial: s.Dial, Duration: 5 * time.Minute, Traffic: traffic})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +240,9 @@ func (s site) nothingLeft(t *testing.T, group string) {
 	s.Await(t, "an end of the run directory", patience, func() bool { return !exists(s.Path("/run/supervisor/web")) })
 }
 
+// exists follows links: systemd leaves that to the run directory of a service
+// whose user it invented.
 func exists(path string) bool {
-	_, err := os.Lstat(path)
+	_, err := os.Stat(path)
 	return err == nil
 }

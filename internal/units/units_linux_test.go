@@ -33,10 +33,7 @@ type machine struct{ *systemdtest.Machine }
 
 func each(t *testing.T, f func(t *testing.T, m machine)) {
 	t.Parallel()
-	systemdtest.Each(t, func(t *testing.T, m *systemdtest.Machine) {
-		t.Parallel()
-		f(t, equip(t, m))
-	})
+	systemdtest.EachParallel(t, func(t *testing.T, m *systemdtest.Machine) { f(t, equip(t, m)) })
 }
 
 // equip installs the supervisor and an example.
@@ -61,7 +58,7 @@ func run(t *testing.T, cmd *exec.Cmd) string {
 // install writes units with the command.
 func (m machine) install(t *testing.T, words ...string) {
 	t.Helper()
-	words = slices.Concat([]string{"unit"}, words[:1], []string{"--user", "daemon", "--output", folder}, words[1:])
+	words = slices.Concat([]string{"unit"}, words[:1], []string{"--user", "daemon", "--output", folder, "--force"}, words[1:])
 	run(t, m.Command(t.Context(), supervisor, words...))
 	m.Reload(t)
 }
