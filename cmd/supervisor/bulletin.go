@@ -165,10 +165,13 @@ const (
 	newsMoreTime
 )
 
-// next returns how st is to be told. An upgrade is a reload whatever its
-// verdict: the service goes on.
+// next returns how st is to be told. An upgrade that was asked for by signal is a
+// reload, whatever its verdict: the service goes on, and the service manager may
+// wait for that. Any other has a caller who waits, which may be the service
+// manager's own ExecReload=. That one's end is the end of the reload: if it were
+// told of both, systemd 253 and later would wait for a READY=1 from a supervisor
+// that was killed meanwhile, instead of starting the next one.
 func (b *bulletin) next(st upgrade.Status) news {
-	busy := st.Request != 0 || b.hangup
 	switch {
 	case b.stopping:
 	case st.Stopping:
@@ -179,10 +182,10 @@ func (b *bulletin) next(st upgrade.Status) news {
 			b.ready = true
 			return newsReady
 		}
-	case busy && !b.reloading:
+	case b.hangup && !b.reloading:
 		b.reloading = true
 		return newsReloading
-	case !busy && b.reloading:
+	case !b.hangup && b.reloading:
 		b.reloading = false
 		return newsReady
 	}
@@ -208,7 +211,7 @@ func (b *bulletin) needsTime(st upgrade.Status, now time.Time, grace time.Durati
 		return slices.ContainsFunc(st.Generations, func(g upgrade.GenerationStatus) bool {
 			return g.DrainDeadline != nil && now.Before(g.DrainDeadline.Add(grace))
 		})
-	case !b.ready, b.reloading:
+	case !b.ready, b.reloading, st.Request != 0:
 		return st.PhaseEnds != nil || inRole(st, upgrade.RoleRestarting) != 0
 	}
 	return false

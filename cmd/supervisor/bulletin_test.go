@@ -119,24 +119,21 @@ func TestBulletins(t *testing.T) {
 	for name, events := range map[string][]event{
 		"start": {is(none, newsLine), is(active, newsReady), is(active, newsLine)},
 		"upgrade, whatever becomes of it": {
-			is(active, newsReady), is(asked(active), newsReloading), is(asked(active), newsLine), is(active, newsReady), is(active, newsLine),
-		},
-		"two upgrades without a moment between": {
-			is(active, newsReady), is(asked(active), newsReloading), is(asked(active), newsLine), is(active, newsReady),
+			is(active, newsReady), is(asked(active), newsLine), is(asked(active), newsLine), is(active, newsLine),
 		},
 		"crash and restart": {is(active, newsReady), is(none, newsLine), is(active, newsLine)},
 		"upgrade during a back-off": {
-			is(active, newsReady), is(none, newsLine), is(asked(none), newsReloading), is(active, newsReady),
+			is(active, newsReady), is(none, newsLine), is(asked(none), newsLine), is(active, newsLine),
 		},
-		"taken over in an upgrade": {is(asked(active), newsReady), is(asked(active), newsReloading), is(active, newsReady)},
+		"taken over in an upgrade": {is(asked(active), newsReady), is(asked(active), newsLine), is(active, newsLine)},
 		"signal": {
 			is(active, newsReady), hup(true, active, newsReloading), is(asked(active), newsLine), is(active, newsLine), hup(false, active, newsReady),
 		},
 		"signal whose end is heard of before the verdict": {
-			is(active, newsReady), hup(true, active, newsReloading), is(asked(active), newsLine), hup(false, asked(active), newsLine), is(active, newsReady),
+			is(active, newsReady), hup(true, active, newsReloading), is(asked(active), newsLine), hup(false, asked(active), newsReady), is(active, newsLine),
 		},
 		"signal during an upgrade": {
-			is(active, newsReady), is(asked(active), newsReloading), hup(true, asked(active), newsReloading), hup(false, asked(active), newsLine), is(active, newsReady),
+			is(active, newsReady), is(asked(active), newsLine), hup(true, asked(active), newsReloading), hup(false, asked(active), newsReady), is(active, newsLine),
 		},
 		"signal after signal": {
 			is(active, newsReady), hup(true, active, newsReloading), hup(true, asked(active), newsReloading), is(active, newsLine),
@@ -148,7 +145,7 @@ func TestBulletins(t *testing.T) {
 		},
 		"stop": {is(active, newsReady), is(ended(active), newsStopping), is(ended(active), newsLine), is(ended(none), newsLine)},
 		"stop during an upgrade": {
-			is(active, newsReady), is(asked(active), newsReloading), is(ended(active), newsStopping), is(ended(none), newsLine),
+			is(active, newsReady), hup(true, asked(active), newsReloading), is(ended(active), newsStopping), is(ended(none), newsLine),
 		},
 		"signals after the stop":   {is(active, newsReady), is(ended(active), newsStopping), hup(true, ended(active), newsLine), hup(false, ended(none), newsLine)},
 		"first generation fails":   {is(none, newsLine), is(ended(none), newsStopping)},
@@ -181,6 +178,8 @@ func TestTimeIsNeededWithinLimitsOnly(t *testing.T) {
 	}
 	starts := inRoles(upgrade.PhaseStart, upgrade.RoleCandidate)
 	starts.PhaseEnds = new(now.Add(time.Second))
+	asked := starts
+	asked.Request = 1
 	down := inRoles(upgrade.PhaseIdle)
 	down.Restart = &upgrade.RestartStatus{Next: now.Add(time.Second)}
 	for name, c := range map[string]struct {
@@ -191,7 +190,8 @@ func TestTimeIsNeededWithinLimitsOnly(t *testing.T) {
 		"start":                            {bulletin{}, starts, true},
 		"start again after the supervisor": {bulletin{}, inRoles(upgrade.PhaseIdle, upgrade.RoleRestarting), true},
 		"back-off before it was ready":     {bulletin{}, down, false},
-		"upgrade":                          {bulletin{ready: true, reloading: true}, starts, true},
+		"upgrade":                          {bulletin{ready: true}, asked, true},
+		"upgrade by signal":                {bulletin{ready: true, reloading: true}, starts, true},
 		"idle":                             {bulletin{ready: true}, inRoles(upgrade.PhaseIdle, upgrade.RoleActive), false},
 		"generation that drains":           {bulletin{ready: true}, drains(time.Minute), false},
 		"stop":                             {bulletin{ready: true, stopping: true}, drains(time.Minute), true},

@@ -39,9 +39,6 @@ func TestReloadIsAnUpgrade(t *testing.T) {
 // of a reload runs, which therefore must not wait for one.
 func TestKilledInTheMidstOfAReload(t *testing.T) {
 	eachSite(t, []string{"--bake", "1h"}, func(t *testing.T, s site) {
-		if s.Version >= 253 {
-			return // it then waits for READY=1 of the one that is dead, until WatchdogSec= is over
-		}
 		run := s.load(t)
 		before := s.active(t, 1)
 		reload := make(chan error, 1)

@@ -25,8 +25,8 @@ func TestSystemdIsToldOfEachPhase(t *testing.T) {
 		}
 		const queue = `, queue \d+/\d+$`
 		for _, c := range []struct{ state, line string }{
-			{"reloading", `^generation 2 starting, \d+\.\d s left` + queue},
-			{"reloading", `^generation 2 baking, \d+\.\d s left` + queue},
+			{"active", `^generation 2 starting, \d+\.\d s left` + queue},
+			{"active", `^generation 2 baking, \d+\.\d s left` + queue},
 			{"active", `^generation 2 active, generation 1 draining 1 connection, \d+\.\d s left` + queue},
 		} {
 			s.says(t, c.state, c.line)
