@@ -185,6 +185,16 @@ type ownError struct{ error }
 
 func (e *ownError) Unwrap() error { return e.error }
 
+// isOver tells that nothing will be said on the channel any more.
+func (c *conversation) isOver() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return c.p.hasEnded()
+	}
+}
+
 // speak sends what is to be sent, so that nobody else waits for the child.
 func (c *conversation) speak() {
 	defer close(c.spoke)

@@ -1,10 +1,13 @@
 package upgrade
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,12 +22,31 @@ type dialogue struct {
 	p      *process
 	child  *fdpass.Conn
 	events chan Event
+	log    *syncLog
+}
+
+// A syncLog may be written to and read by several.
+type syncLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *syncLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *syncLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func talk(t *testing.T) *dialogue {
 	t.Helper()
-	d := &dialogue{t: t, events: make(chan Event)}
-	l := NewLauncher(LauncherConfig{Listeners: []fdpass.Listener{{Name: "http"}}}).(*launcher)
+	d := &dialogue{t: t, events: make(chan Event), log: &syncLog{}}
+	l := NewLauncher(LauncherConfig{Listeners: []fdpass.Listener{{Name: "http"}}, Logger: slog.New(slog.NewTextHandler(d.log, nil))}).(*launcher)
 	d.p = l.newProcess(3, Release{}, func(e Event) { d.events <- e })
 	conn, theirs, err := fdpass.Pair()
 	if err != nil {
@@ -240,6 +262,25 @@ func TestRestOfALostChannel(t *testing.T) {
 	for range 3 {
 		_, goOn, _ := d.rests(2 * time.Second)
 		goOn()
+	}
+	if said := d.log.String(); said != "" {
+		t.Errorf("a loss that is known is told again:\n%s", said)
+	}
+}
+
+// TestRestOfOneThatHasEnded: the channel of a process whose end has been heard is
+// closed, and that is nothing to warn of.
+func TestRestOfOneThatHasEnded(t *testing.T) {
+	t.Parallel()
+	d := talk(t)
+	d.p.hearOut()
+	if channel, goOn, _ := d.rests(2 * time.Second); channel != 0 {
+		t.Errorf("channel %d is handed on", channel)
+	} else {
+		goOn()
+	}
+	if said := d.log.String(); said != "" {
+		t.Errorf("it says\n%s", said)
 	}
 }
 

@@ -444,6 +444,9 @@ func (p *process) Rest() (channel int, goOn func()) {
 		p.parting.RUnlock()
 	}
 	channel, err := talk.conn.Duplicate()
+	if err != nil && talk.isOver() { // that it is closed is known, or the end of the process is
+		return 0, rested
+	}
 	if err != nil {
 		p.log.Warn("cannot hand on the channel of a generation; it will have to come back by itself", "error", err)
 		return 0, rested
