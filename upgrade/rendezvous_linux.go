@@ -19,6 +19,10 @@ const (
 	// returnTimeout is how long a generation may take to say who it is and to
 	// give its listeners back.
 	returnTimeout = 5 * time.Second
+	// earlyTimeout is how long Gather waits for a generation that never was ready:
+	// it may have been killed off, or hang before its hello, and no upgrade goes on
+	// with it. Generations try at least once a second.
+	earlyTimeout = 1500 * time.Millisecond
 	// acceptPause is how long nobody is let in after the system had no
 	// descriptor for one who came.
 	acceptPause = 100 * time.Millisecond
@@ -171,17 +175,23 @@ type Gathered struct {
 }
 
 // Gather waits for those of the missed generations that live to come back,
-// until ctx is done. It is called once.
+// until ctx is done, but not long for those that never were ready. It is called
+// once.
 func (r *Rendezvous) Gather(ctx context.Context) Gathered {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	early := time.After(earlyTimeout)
+	unready := true // are waited for too
 	for {
 		missing, changed := r.missing()
-		if len(missing) == 0 {
+		if !slices.ContainsFunc(missing, func(p ProcessState) bool { return unready || !p.Ready.IsZero() }) {
 			break
 		}
 		select {
 		case <-changed:
+			continue
+		case <-early:
+			unready = false
 			continue
 		case <-tick.C:
 			for _, p := range missing {

@@ -502,6 +502,33 @@ func TestGatherLeavesTheMute(t *testing.T) {
 	}
 }
 
+// TestGatherDoesNotWaitLongForOneThatNeverWasReady: one that hangs before its
+// hello does not hold up those that serve, and one that was ready is waited for.
+func TestGatherDoesNotWaitLongForOneThatNeverWasReady(t *testing.T) {
+	t.Parallel()
+	hangs, serves := invite(t, -1), invite(t, -1)
+	late := serves.state(3)
+	late.Ready = time.Now()
+	m := meet(t, late, hangs.state(4))
+	gathered := make(chan Gathered, 1)
+	began := time.Now()
+	go func() { gathered <- m.Gather(t.Context()) }() // ends below, or with the test
+	select {
+	case g := <-gathered:
+		t.Errorf("one that was ready is given up after %v: %+v", time.Since(began), g)
+	case <-time.After(earlyTimeout + 200*time.Millisecond):
+	}
+	serves.told(m.path, rejoin(3))
+	select {
+	case g := <-gathered:
+		if want := []Survivor{{Generation: 3, Ready: true}, {Generation: 4, Mute: true}}; !slices.Equal(g.Survivors, want) {
+			t.Errorf("survivors %+v, want %+v", g.Survivors, want)
+		}
+	case <-time.After(soon):
+		t.Error("one that never was ready is waited for")
+	}
+}
+
 // TestGatherForgetsTheDead: one that ends is not waited for.
 func TestGatherForgetsTheDead(t *testing.T) {
 	t.Parallel()
