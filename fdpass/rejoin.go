@@ -86,16 +86,21 @@ func (m Rejoin) check(w Welcome) error {
 // leaves it. Whether it is one of the service's is for the caller to judge, by
 // its cookie.
 //
-// The Rejoin is valid if the child said one, even with an error, on which all
-// descriptors are closed. The other errors are as those of [Offer]. TakeBack
-// waits as long as the child lets it: use SetReadDeadline and SetWriteDeadline,
+// The Rejoin is valid if the child said one, even with an error. On an error all
+// descriptors are closed, but for one case: if only the Welcome could not be
+// said, because the child has ended meanwhile for instance, the listeners that it
+// gave whole are the caller's nevertheless. It may have been the last to hold
+// them. The other errors are as those of [Offer]. TakeBack waits as long as the child lets it: use SetReadDeadline and SetWriteDeadline,
 // or Close, to bound it.
 func TakeBack(c *Conn, admit func(Rejoin) (Welcome, error)) (Rejoin, []Listener, error) {
 	in := newBatches(c)
 	in.inspect = Listener.inspect
-	r, err := takeBack(&in, admit)
+	r, w, err := takeBack(&in, admit)
 	if err == nil {
-		return r, in.listeners, nil
+		if err = say(c, w); err == nil {
+			return r, in.listeners, nil
+		}
+		return r, in.listeners, fmt.Errorf("cannot welcome generation %d (process %d) back: %w", r.Generation, r.PID, err)
 	}
 	in.close()
 	var refused *refusal
@@ -117,32 +122,33 @@ type refusal struct{ error }
 
 func (e *refusal) Unwrap() error { return e.error }
 
-func takeBack(in *batches, admit func(Rejoin) (Welcome, error)) (Rejoin, error) {
+// takeBack is all of TakeBack up to the Welcome.
+func takeBack(in *batches, admit func(Rejoin) (Welcome, error)) (Rejoin, Welcome, error) {
 	r, err := expect[Rejoin](in.c)
 	if err != nil {
-		return Rejoin{}, err
+		return Rejoin{}, Welcome{}, err
 	}
 	if r.Protocol != Protocol {
-		return r, fmt.Errorf("%w: the child speaks version %d and the supervisor version %d",
+		return r, Welcome{}, fmt.Errorf("%w: the child speaks version %d and the supervisor version %d",
 			ErrProtocol, r.Protocol, Protocol)
 	}
 	w, err := admit(r)
 	if err != nil {
-		return r, &refusal{err}
+		return r, Welcome{}, &refusal{err}
 	}
 	w.Protocol, w.Listeners, w.Probe = Protocol, r.Listeners, false
 	if err := w.validate(); err != nil {
-		return r, err
+		return r, Welcome{}, err
 	}
 	if err := in.receive(r.Listeners); err != nil {
-		return r, err
+		return r, Welcome{}, err
 	}
 	for _, l := range in.listeners {
 		if err := l.Restore(); err != nil {
-			return r, err
+			return r, Welcome{}, err
 		}
 	}
-	return r, say(in.c, w)
+	return r, w, nil
 }
 
 // inspect compares what a peer says of a listener with what the kernel says.

@@ -150,6 +150,38 @@ func TestRefusedRejoinGivesNothing(t *testing.T) {
 	}
 }
 
+// TestListenersOfOneWhoIsNotWelcomedAreKept: a child that ends once its listeners
+// are received, before it is welcomed, may have been the last to hold them.
+func TestListenersOfOneWhoIsNotWelcomedAreKept(t *testing.T) {
+	checkLeaks(t)
+	ls := listeners(t, 200) // so that there is some time in between
+	for range 100 {
+		supervisor, child := conns(t)
+		left := make(chan error, 1)
+		go func() {
+			defer child.Close()
+			r := rejoin()
+			r.Protocol, r.PID, r.Listeners = Protocol, os.Getpid(), len(ls)
+			left <- errors.Join(say(child, r), give(child, ls))
+		}()
+		r, got, err := TakeBack(supervisor, admitAll)
+		supervisor.Close()
+		if err := <-left; err != nil {
+			t.Fatal(err)
+		}
+		wantSameSockets(t, got, ls)
+		closeListeners(got)
+		if err != nil { // it has left in time
+			wantText(t, err, "cannot welcome generation 1 (process ")
+			if r.Generation != 1 {
+				t.Errorf("got %+v", r)
+			}
+			return
+		}
+	}
+	t.Skip("it was welcomed each time before it had left")
+}
+
 // A liar says what no child should.
 type liar struct {
 	name string
