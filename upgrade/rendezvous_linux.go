@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -26,8 +27,10 @@ const (
 	// acceptPause is how long nobody is let in after the system had no
 	// descriptor for one who came.
 	acceptPause = 100 * time.Millisecond
-	// refusalLimit is how many different refusals are logged.
-	refusalLimit = 100
+	// refusalLimit is how many refusals are logged in a minute, and refusalMemory
+	// for how long the same one is not logged again.
+	refusalLimit  = 20
+	refusalMemory = time.Hour
 )
 
 // RendezvousConfig says what is to be known of a rendezvous.
@@ -63,7 +66,8 @@ type Rendezvous struct {
 	mu       sync.Mutex
 	expected map[int]*expectation
 	visiting map[int]*fdpass.Conn       // processes that prove themselves now, by pid
-	refused  map[string]bool            // what has been logged
+	refused  map[string]time.Time       // what has been logged lately, and when
+	refusals quota                      // of those that are logged
 	kept     map[string]fdpass.Listener // that were given back; nil if nobody will ask for them
 	changed  chan struct{}              // closed and made anew when a generation has come back
 }
@@ -99,7 +103,7 @@ func (a arrival) survivor() Survivor {
 func OpenRendezvous(cfg RendezvousConfig) (*Rendezvous, error) {
 	r := &Rendezvous{
 		cfg: cfg, path: cfg.Path, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), ending: make(chan struct{}),
-		expected: map[int]*expectation{}, visiting: map[int]*fdpass.Conn{}, refused: map[string]bool{}, changed: make(chan struct{}),
+		expected: map[int]*expectation{}, visiting: map[int]*fdpass.Conn{}, refused: map[string]time.Time{}, changed: make(chan struct{}),
 	}
 	for _, p := range cfg.Missed {
 		if lives(p) {
@@ -288,13 +292,16 @@ func (r *Rendezvous) keep(given []fdpass.Listener) {
 // serve takes those who connect. It waits for nobody, so that no one who says
 // nothing can keep a generation out.
 func (r *Rendezvous) serve() {
+	var complaints quota
 	for {
 		conn, peer, err := r.socket.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil: // no descriptor was left for the connection
-			r.log.Warn("cannot let anybody in at the rendezvous", "error", err)
+			if complaints.take(time.Now(), 1, time.Minute) {
+				r.log.Warn("cannot let anybody in at the rendezvous; tries on", "error", err)
+			}
 			select {
 			case <-time.After(acceptPause):
 			case <-r.ending:
@@ -345,15 +352,17 @@ func (r *Rendezvous) leave(peer fdpass.Peer) {
 	delete(r.visiting, peer.PID)
 }
 
-// refuse logs a refusal, once: those who are refused try again.
+// refuse logs a refusal, and the same one not again for long: those who are
+// refused try again.
 func (r *Rendezvous) refuse(peer fdpass.Peer, claims int, why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := fmt.Sprintf("%d %v", peer.PID, why)
-	if r.refused[key] || len(r.refused) >= refusalLimit {
+	now, key := time.Now(), fmt.Sprintf("%d %v", peer.PID, why)
+	maps.DeleteFunc(r.refused, func(_ string, at time.Time) bool { return now.Sub(at) >= refusalMemory })
+	if _, known := r.refused[key]; known || !r.refusals.take(now, refusalLimit, time.Minute) {
 		return
 	}
-	r.refused[key] = true
+	r.refused[key] = now // no more than an hour of such minutes
 	r.log.Warn("refused somebody at the rendezvous", "peer_pid", peer.PID, "peer_uid", peer.UID, "claims_generation", claims, "reason", why)
 }
 
@@ -364,6 +373,11 @@ func (r *Rendezvous) receive(conn *fdpass.Conn, peer fdpass.Peer) {
 	said, given, err := fdpass.TakeBack(conn, func(said fdpass.Rejoin) (fdpass.Welcome, error) { return r.admit(said, peer) })
 	if err == nil {
 		err = r.arrived(conn, said, given)
+	} else if len(given) > 0 { // it has proved itself, and may have ended: nobody else may hold them
+		given = r.genuine(said.Generation, given)
+		r.mu.Lock()
+		r.keep(given)
+		r.mu.Unlock()
 	}
 	if err != nil {
 		r.refuse(peer, said.Generation, err)
