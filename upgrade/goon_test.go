@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -150,7 +151,7 @@ func TestStateThatDoesNotFitTogetherIsRefused(t *testing.T) {
 		}
 		return st
 	}
-	if err := whole().Validate(); err != nil {
+	if err := whole().ValidateHandedOn(); err != nil {
 		t.Fatal(err)
 	}
 	for want, spoil := range map[string]func(*State){
@@ -162,6 +163,34 @@ func TestStateThatDoesNotFitTogetherIsRefused(t *testing.T) {
 		spoil(&st)
 		if err := st.Validate(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// TestEachGenerationHandedOnHasItsProcess, and each process its generation: it is
+// refused otherwise, where a supervisor that was killed may have left the like.
+func TestEachGenerationHandedOnHasItsProcess(t *testing.T) {
+	t.Parallel()
+	for want, spoil := range map[string]func(*State){
+		"generation 1 is draining and has no process": func(st *State) { st.Generations = st.Generations[1:] },
+		"generation 2 is active and has no process":   func(st *State) { st.Generations = st.Generations[:1] },
+		"generation 1 has a process and no role":      func(st *State) { st.Machine.Draining = nil },
+	} {
+		st := drainingState(t)
+		spoil(&st)
+		if err := st.ValidateHandedOn(); err == nil || err.Error() != want {
+			t.Errorf("%v, want %q", err, want)
+		}
+		cfg := Config{Service: "web", Policy: Policy{Bake: time.Second}, Launcher: &dummy{}, From: &st}
+		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a supervisor goes on from it: %v, want %q", err, want)
+		}
+		if err := st.Validate(); err != nil {
+			t.Errorf("one that was killed: %v", err)
+		}
+		cfg.Killed = true
+		if _, err := New(cfg); err != nil {
+			t.Errorf("one that was killed: %v", err)
 		}
 	}
 }

@@ -263,7 +263,30 @@ func (st CallerState) caller() *caller {
 	return c
 }
 
-// Validate says what in a state cannot be.
+// ValidateHandedOn says what cannot be in the state of a supervisor that executes
+// another binary in its place: more than [State.Validate], for what a supervisor
+// that was killed wrote down may be from between two steps.
+func (st State) ValidateHandedOn() error {
+	if err := st.Validate(); err != nil {
+		return err
+	}
+	processes := map[int]bool{}
+	for _, p := range st.Generations {
+		processes[p.Generation] = true
+	}
+	for role, g := range st.Machine.all {
+		if !processes[g.Number] {
+			return fmt.Errorf("generation %d is %s and has no process", g.Number, role)
+		}
+		delete(processes, g.Number)
+	}
+	for _, n := range slices.Sorted(maps.Keys(processes)) {
+		return fmt.Errorf("generation %d has a process and no role", n)
+	}
+	return nil
+}
+
+// Validate says what in a state cannot be, whoever left it.
 func (st State) Validate() error {
 	seen := map[int]bool{}
 	for _, p := range st.Generations {

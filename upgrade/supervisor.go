@@ -252,10 +252,15 @@ func New(cfg Config) (*Supervisor, error) {
 }
 
 func newMachine(cfg Config) (*Machine, error) {
-	if cfg.From != nil {
-		return RestoreMachine(cfg.Policy, cfg.From.Machine)
+	if cfg.From == nil {
+		return NewMachine(cfg.Policy)
 	}
-	return NewMachine(cfg.Policy)
+	if !cfg.Killed {
+		if err := cfg.From.ValidateHandedOn(); err != nil {
+			return nil, fmt.Errorf("cannot go on from what was handed on: %w", err)
+		}
+	}
+	return RestoreMachine(cfg.Policy, cfg.From.Machine)
 }
 
 // Run starts the first generation, or goes on from Config.From, and supervises until ctx is done or Stop is

@@ -116,7 +116,7 @@ func suits(state handover.State, cfg config.Config) error {
 	if running, name := state.Supervisor.Service, cfg.ServiceName(); running != name {
 		return fmt.Errorf("it is of service %s, and the configuration says %s; stop the service to rename it", running, name)
 	}
-	if err := state.Supervisor.Validate(); err != nil {
+	if err := state.Supervisor.ValidateHandedOn(); err != nil {
 		return err
 	}
 	if _, err := upgrade.RestoreMachine(cfg.Policy(), state.Supervisor.Machine); err != nil {
