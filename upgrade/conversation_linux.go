@@ -20,6 +20,9 @@ const (
 	sendGrace = 5 * time.Second
 	// messageLimit is the number of messages that a child may send in a second.
 	messageLimit = 1000
+	// returnPause is how long a channel that was lost had lasted at least before
+	// there is another: a child that breaks each one does so at no higher rate.
+	returnPause = time.Second
 	// complaintLimit is the number of errors and of failures of a child that are
 	// heard in a minute: each is a line in the log.
 	complaintLimit = 10
@@ -31,6 +34,7 @@ const (
 type conversation struct {
 	p                    *process
 	conn                 *fdpass.Conn
+	began                time.Time
 	done                 chan struct{} // closed when the channel is of no more use
 	losing               sync.Once
 	complaints, failures quota         // of the child; of listen only
@@ -69,7 +73,7 @@ type halt struct {
 // first. It is false if the process has ended already.
 func (p *process) converse(conn *fdpass.Conn, opening func(*fdpass.Conn) error) bool {
 	c := &conversation{
-		p: p, conn: conn, done: make(chan struct{}), halted: make(chan struct{}, 1), open: opening == nil,
+		p: p, conn: conn, began: time.Now(), done: make(chan struct{}), halted: make(chan struct{}, 1), open: opening == nil,
 		listened: make(chan struct{}), spoke: make(chan struct{}),
 	}
 	p.mu.Lock()
@@ -81,7 +85,46 @@ func (p *process) converse(conn *fdpass.Conn, opening func(*fdpass.Conn) error) 
 	p.talk = c
 	p.talks.Go(func() { c.listen(opening) })
 	p.talks.Go(c.speak)
+	p.talks.Go(c.missed)
 	return true
+}
+
+// missed has the rendezvous let in a child whose channel was lost and that lives:
+// it looks for a supervisor there. One that was lost in its handoff has not got
+// what it is to serve.
+func (c *conversation) missed() {
+	<-c.listened
+	<-c.spoke // and takes nothing from out any more
+	p, r := c.p, c.p.launcher.cfg.Rendezvous
+	if r == nil || !c.opened() {
+		return
+	}
+	select {
+	case <-p.ended:
+		return
+	case <-time.After(time.Until(c.began.Add(returnPause))):
+	}
+	// The machine has heard of the loss, and says nothing to one that is mute. What
+	// it said before that is void: an old pause must not reach a new channel.
+	for p.unsaid() {
+	}
+	r.miss(p.State(), p.launcher.welcome(p.number, p.token, 0), p.returned)
+}
+
+func (c *conversation) opened() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}
+
+// unsaid drops one message that was to be sent; false if there was none.
+func (p *process) unsaid() bool {
+	select {
+	case <-p.out:
+		return true
+	default:
+		return false
+	}
 }
 
 // listen opens the conversation and turns what the child says into events.

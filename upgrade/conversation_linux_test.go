@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -43,11 +44,15 @@ func (l *syncLog) String() string {
 	return l.b.String()
 }
 
-func talk(t *testing.T) *dialogue {
+func talk(t *testing.T) *dialogue { return talkWith(t, nil) }
+
+// talkWith is talk with this process as the child, which may come back at r.
+func talkWith(t *testing.T, r *Rendezvous) *dialogue {
 	t.Helper()
 	d := &dialogue{t: t, events: make(chan Event), log: &syncLog{}}
-	l := NewLauncher(LauncherConfig{Listeners: []fdpass.Listener{{Name: "http"}}, Logger: slog.New(slog.NewTextHandler(d.log, nil))}).(*launcher)
+	l := NewLauncher(LauncherConfig{Listeners: []fdpass.Listener{{Name: "http"}}, Rendezvous: r, Logger: slog.New(slog.NewTextHandler(d.log, nil))}).(*launcher)
 	d.p = l.newProcess(3, Release{}, func(e Event) { d.events <- e })
+	d.p.token, d.p.snapshot.PID = secret, os.Getpid()
 	conn, theirs, err := fdpass.Pair()
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,8 @@ type (
 	// has no use for either.
 	Starting struct{ Generation int }
 	Started  struct{ Generation int }
-	// Rejoined: it can be spoken to again, after its supervisor was killed.
+	// Rejoined: it can be spoken to again, after its supervisor was killed or its
+	// channel was lost.
 	Rejoined struct{ Survivor }
 	// Exited: its process has ended, or could not be started. Clean is exit
 	// status 0; Reason says what happened to it: "exited with status 3".

@@ -85,7 +85,6 @@ func (p *process) runAdopted(s ProcessState) {
 			p.converse(conn, nil)
 		}
 	} else if lives && r != nil {
-		defer r.forget(p.number)
 		r.expect(s, p.returned)
 	}
 	if lives {
@@ -148,6 +147,9 @@ func (p *process) letGo() {
 // then ends what is left.
 func (p *process) exited(clean bool, reason string) {
 	p.launcher.cfg.Counted(p.number, nil)
+	if r := p.launcher.cfg.Rendezvous; r != nil {
+		r.forget(p.number)
+	}
 	p.launcher.ends(1) // before the event: who has heard that may wait for the rest
 	defer p.launcher.ends(-1)
 	p.removeProbe()

@@ -54,7 +54,8 @@ type RendezvousConfig struct {
 // A Rendezvous is where generations come back to whose supervisor was killed.
 // They prove who they are: by the user and the process that connects (unix(7),
 // SO_PEERCRED), which must be the one that was started, and by the token that
-// this generation alone was told. Its methods may be called concurrently.
+// this generation alone was told. So do those whose channel was lost while their
+// supervisor lives. Its methods may be called concurrently.
 type Rendezvous struct {
 	cfg    RendezvousConfig
 	path   string
@@ -75,6 +76,7 @@ type Rendezvous struct {
 // An expectation is a generation that may come back.
 type expectation struct {
 	state ProcessState
+	stats int64 // the interval of its statistics, in ms
 	came  *arrival
 	take  func(arrival) // nil: kept in came
 }
@@ -268,6 +270,14 @@ func (r *Rendezvous) expect(p ProcessState, take func(arrival)) {
 	}
 }
 
+// miss expects a generation anew that lost its channel while its supervisor lives;
+// w is what it is to be told, as at its start.
+func (r *Rendezvous) miss(p ProcessState, w fdpass.Welcome, take func(arrival)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expected[p.Generation] = &expectation{state: p, stats: w.StatsMS, take: take}
+}
+
 // forget ends an expectation.
 func (r *Rendezvous) forget(generation int) {
 	r.mu.Lock()
@@ -403,7 +413,7 @@ func (r *Rendezvous) admit(said fdpass.Rejoin, peer fdpass.Peer) (fdpass.Welcome
 		return fdpass.Welcome{}, fmt.Errorf("generation %d has come back already", said.Generation)
 	}
 	return fdpass.Welcome{
-		Service: r.cfg.Service, Generation: said.Generation, StatsMS: fdpass.Milliseconds(r.cfg.StatsInterval),
+		Service: r.cfg.Service, Generation: said.Generation, StatsMS: cmp.Or(e.stats, fdpass.Milliseconds(r.cfg.StatsInterval)),
 		Rendezvous: r.path, Token: e.state.Token,
 	}, nil
 }
@@ -424,6 +434,13 @@ func (r *Rendezvous) arrived(conn *fdpass.Conn, said fdpass.Rejoin, given []fdpa
 // generation has proved who it is: it may have them from before the service's
 // own were changed.
 func (r *Rendezvous) genuine(generation int, given []fdpass.Listener) []fdpass.Listener {
+	r.mu.Lock()
+	wanted := r.kept != nil
+	r.mu.Unlock()
+	if !wanted { // the supervisor has its own
+		closeListeners(given)
+		return nil
+	}
 	return slices.DeleteFunc(given, func(l fdpass.Listener) bool {
 		known, ok := r.cfg.Cookies[l.Name]
 		if ok && known == l.Cookie {

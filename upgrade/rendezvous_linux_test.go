@@ -721,3 +721,53 @@ func TestWhoComesBackTwice(t *testing.T) {
 		})
 	}
 }
+
+// TestLostChannelComesBack: a generation that lost its channel while its supervisor
+// lives is let in again, each time, and hears nothing that was said before.
+func TestLostChannelComesBack(t *testing.T) {
+	t.Parallel()
+	m := meet(t)
+	d := talkWith(t, m.Rendezvous)
+	if _, err := fdpass.GiveBack(m.dial(), rejoin(3), nil); err == nil {
+		t.Fatal("one whose channel is there is let in")
+	}
+	channel := d.child
+	for range 2 {
+		_ = channel.Close()
+		for range 3 { // the first is lost with the channel
+			d.p.Pause(1)
+		}
+		d.wants(ChannelLost{3, "closed its channel"})
+		m.until("a welcome", func() bool {
+			channel = m.dial()
+			w, err := fdpass.GiveBack(channel, rejoin(3), []fdpass.Listener{open(t, "http")})
+			if err == nil && (w.StatsMS == 0 || w.Rendezvous != m.path || w.Token != secret) {
+				t.Errorf("it is told %+v", w)
+			}
+			return err == nil
+		})
+		d.wants(Rejoined{Survivor{Generation: 3, Ready: true}})
+		d.p.Resume(2)
+		if said, _, err := channel.Receive(); err != nil || said != (fdpass.Resume{ID: 2}) {
+			t.Errorf("it hears %#v, %v", said, err)
+		}
+		if err := channel.Send(fdpass.Resumed{ID: 2}); err != nil {
+			t.Fatal(err)
+		}
+		d.wants(SaidResumed{3, 2})
+	}
+	if strings.Contains(m.log(), "none of the service's listeners") {
+		t.Errorf("what nobody asked for is complained of:\n%s", m.log())
+	}
+	done := make(chan struct{})
+	go func() { // ends with the events
+		defer close(done)
+		d.p.hearOut()
+		d.p.exited(true, "ended")
+	}()
+	d.wants(Exited{Generation: 3, Clean: true, Reason: "ended"})
+	<-done
+	if missing, _ := m.missing(); len(missing) > 0 || len(m.expected) > 0 {
+		t.Errorf("one that has ended is expected: %+v", m.expected)
+	}
+}
