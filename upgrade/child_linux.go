@@ -34,35 +34,42 @@ type child struct {
 // errGone tells of a process that is not there any more.
 var errGone = errors.New("the process has ended")
 
-// findChild finds the process that was pid and started at ticks. A process that
-// this one may wait for stays there until it is reaped; another is held by a
-// pidfd, so that its number cannot come to mean something else.
+// errUnproven tells of a process that may be the one that is meant, or another
+// that has got its number.
+var errUnproven = errors.New("nobody knows when the process was started, so that it may be another")
+
+// findChild finds the process that was pid and started at ticks; 0 if that is not
+// known. A process that this one may wait for stays there until it is reaped;
+// another is held by a pidfd, so that its number cannot come to mean something
+// else. The error is errGone if it has ended, errUnproven if ticks is 0 and it is
+// not ours; any other says nothing of whether it lives.
 func findChild(pid int, ticks uint64) (child, error) {
 	if pid <= 0 { // it was never started
 		return child{}, errGone
 	}
 	pidfd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return child{}, errGone
-	} else if err != nil {
-		return child{}, fmt.Errorf("cannot open process %d: %w", pid, err)
-	}
-	parent, now, err := readStat(pid)
 	switch {
-	case err != nil && errors.Is(err, os.ErrNotExist), err == nil && now != ticks:
-		closeFD(pidfd)
+	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // the latter: it is a thread's by now
 		return child{}, errGone
 	case err != nil:
-		closeFD(pidfd)
-		return child{}, err
-	case parent == os.Getpid():
-		closeFD(pidfd)
-		return child{pid: pid, ticks: ticks}, nil
+		return child{}, fmt.Errorf("cannot open process %d: %w", pid, err)
 	}
 	c := child{pid: pid, ticks: ticks, pidfd: pidfd}
-	if c.over(0) { // a zombie has a stat too
+	parent, now, err := readStat(pid)
+	switch {
+	case err == nil && now != ticks && ticks != 0:
+		err = errGone
+	case err == nil && parent == os.Getpid():
 		c.close()
-		return child{}, errGone
+		return child{pid: pid, ticks: now}, nil
+	case c.over(0): // a zombie has a stat too, and where no /proc is there is never one
+		err = errGone
+	case err == nil && ticks == 0:
+		err = errUnproven
+	}
+	if err != nil {
+		c.close()
+		return child{}, err
 	}
 	return c, nil
 }

@@ -237,8 +237,14 @@ func TestNobodyWaitsForAnExitThatIsNotKnown(t *testing.T) {
 func TestAnotherProcessWithTheSameNumberIsNotFound(t *testing.T) {
 	t.Parallel()
 	own, adopted := mine(t, "0"), attended(t, "exit 0")
+	if _, err := findChild(adopted.pid, 0); !errors.Is(err, errUnproven) {
+		t.Errorf("process %d is taken for the one whose start nobody knows: %v", adopted.pid, err)
+	}
+	if c, err := findChild(own.pid, 0); err != nil || c != (child{pid: own.pid, ticks: own.ticks}) {
+		t.Errorf("one that nobody else can have reaped is not found: %+v, %v", c, err)
+	}
 	for _, w := range []ward{own, adopted} {
-		for _, ticks := range []uint64{0, w.ticks - 1, w.ticks + 1} {
+		for _, ticks := range []uint64{w.ticks - 1, w.ticks + 1} {
 			if c, err := findChild(w.pid, ticks); !errors.Is(err, errGone) {
 				c.close()
 				t.Errorf("process %d of %d is found as that of %d: %v", w.pid, w.ticks, ticks, err)

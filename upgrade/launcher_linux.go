@@ -114,7 +114,7 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 	if cfg.Keeper == nil {
 		cfg.Keeper = noKeeper{}
 	}
-	l := &launcher{cfg: cfg, index: make(map[string]int, len(cfg.Listeners))}
+	l := &launcher{cfg: cfg, find: findChild, index: make(map[string]int, len(cfg.Listeners))}
 	for i, listener := range cfg.Listeners {
 		l.index[listener.Name] = i
 	}
@@ -125,7 +125,8 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 
 type launcher struct {
 	cfg       LauncherConfig
-	index     map[string]int // of the listeners by name
+	find      func(pid int, ticks uint64) (child, error) // of an adopted process
+	index     map[string]int                             // of the listeners by name
 	listeners struct {
 		sync.Mutex
 		users int // handoffs under way, and one until CloseListeners
@@ -182,8 +183,8 @@ func (l *launcher) Launch(n int, r Release, readyTimeout time.Duration, deliver 
 
 func (l *launcher) Adopt(s ProcessState, deliver func(Event)) Process {
 	p := l.newProcess(s.Generation, s.Release, deliver)
-	p.adopt(s)
-	go p.runAdopted(s) // as in Launch
+	missing := p.adopt(s)
+	go p.runAdopted(s, missing) // as in Launch
 	return p
 }
 

@@ -50,6 +50,7 @@ type process struct {
 	signal   syscall.Signal  // wanted before the process was there
 	child    child
 	alive    bool // started and not reaped: the pid is ours
+	adopted  bool
 }
 
 // run is the whole life of a process that is to be started.
@@ -71,30 +72,6 @@ func (p *process) run() {
 	p.deliver(Started{p.number})
 	p.converse(channel, func(c *fdpass.Conn) error { return p.handOver(c, probe) })
 	p.live()
-}
-
-// runAdopted is the rest of the life of a process that runs already.
-func (p *process) runAdopted(s ProcessState) {
-	lives, r := p.hasChild(), p.launcher.cfg.Rendezvous
-	if s.Channel != 0 {
-		conn, err := fdpass.NewConn(s.Channel)
-		if err != nil {
-			closeFD(s.Channel)
-			p.deliver(ChannelLost{p.number, "cannot be spoken to: " + err.Error()})
-		} else {
-			p.converse(conn, nil)
-		}
-	} else if lives && r != nil {
-		r.expect(s, p.returned)
-	}
-	if lives {
-		p.live()
-		return
-	}
-	p.hearOut()
-	p.parting.Lock()
-	defer p.parting.Unlock()
-	p.exited(false, "ended while it had no supervisor")
 }
 
 // live waits for the end of the process, and of all that belongs to it.
@@ -240,50 +217,6 @@ func (p *process) startIn(cmd *exec.Cmd) error {
 	return err
 }
 
-// adopt takes over what another supervisor knew.
-func (p *process) adopt(s ProcessState) {
-	p.token = s.Token
-	p.snapshot = Snapshot{
-		PID: s.PID, Joined: s.Joined, ProbeSocket: s.ProbeSocket, Library: s.Library,
-		Capabilities: s.Capabilities, Reports: slices.Contains(s.Capabilities, fdpass.CanStats),
-	}
-	for _, l := range s.Listeners {
-		if i, ok := p.launcher.index[l.Name]; ok {
-			p.stats[i] = l
-		}
-	}
-	if err := p.grip(); err != nil {
-		p.log.Warn("cannot keep hold of all processes of an adopted generation", "error", err)
-		p.hold = noHold{}
-	}
-	c, err := findChild(s.PID, s.StartTicks)
-	if err != nil {
-		if !errors.Is(err, errGone) {
-			p.log.Error("cannot adopt a generation", "pid", s.PID, "error", err)
-		}
-		return
-	}
-	p.child, p.alive = c, true
-	p.launcher.cfg.Children(c.pid, true)
-}
-
-func (p *process) hasChild() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.alive
-}
-
-// returned takes the channel of a generation that came back.
-func (p *process) returned(a arrival) {
-	p.mu.Lock()
-	p.snapshot.Joined, p.snapshot.Library, p.snapshot.Capabilities = true, a.said.Library, a.said.Capabilities
-	p.snapshot.Reports = slices.Contains(a.said.Capabilities, fdpass.CanStats)
-	p.mu.Unlock()
-	if p.converse(a.conn, nil) && !a.counted {
-		p.deliver(Rejoined{a.survivor()})
-	}
-}
-
 func (p *process) handOver(c *fdpass.Conn, probe int) error {
 	defer closeFD(probe)
 	if !p.launcher.borrow() {
@@ -360,7 +293,7 @@ func (p *process) Kill() {
 	p.kill(syscall.SIGKILL)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.hold != nil && p.alive { // while it is being started, this process may be in its group
+	if p.hold != nil && (p.alive || p.adopted) { // while it is being started, this process may be in its group
 		p.hold.Kill()
 	}
 }

@@ -176,6 +176,9 @@ type Gathered struct {
 	// Survivors are all generations that live; those that have not come back
 	// are mute.
 	Survivors []Survivor
+	// Unproven are those that may live or not: it is not known when they were
+	// started, and they have not proved themselves. They are to be left alone.
+	Unproven []int
 	// Listeners are one of each name that was given back; the caller owns them.
 	Listeners []fdpass.Listener
 }
@@ -238,6 +241,12 @@ func (r *Rendezvous) gathered() Gathered {
 	defer r.mu.Unlock()
 	var g Gathered
 	for n, e := range r.expected {
+		if e.came == nil && e.state.StartTicks == 0 {
+			r.log.Error("leaves a process alone that may be a generation, or another: it is not known when the generation was started, and it has not come back", "generation", n, "pid", e.state.PID)
+			g.Unproven = append(g.Unproven, n)
+			delete(r.expected, n)
+			continue
+		}
 		if e.came == nil {
 			g.Survivors = append(g.Survivors, Survivor{Generation: n, Mute: true})
 			continue
@@ -249,6 +258,7 @@ func (r *Rendezvous) gathered() Gathered {
 		g.Listeners = append(g.Listeners, l)
 	}
 	r.kept = nil
+	slices.Sort(g.Unproven)
 	slices.SortFunc(g.Survivors, func(a, b Survivor) int { return a.Generation - b.Generation })
 	slices.SortFunc(g.Listeners, func(a, b fdpass.Listener) int { return cmp.Compare(a.Name, b.Name) })
 	return g
@@ -318,15 +328,16 @@ func (r *Rendezvous) serve() {
 			}
 			continue
 		}
-		closeFD(peer.PIDFD) // findChild opens its own, for the process that is expected
 		if err := r.enter(conn, peer); err != nil {
 			r.refuse(peer, 0, err)
 			_ = conn.SetWriteDeadline(time.Now().Add(returnTimeout))
 			_ = conn.Send(fdpass.Error{Reason: err.Error()}) // there is room for it: nothing was sent yet
 			_ = conn.Close()
+			closeFD(peer.PIDFD)
 			continue
 		}
 		r.coming.Go(func() {
+			defer closeFD(peer.PIDFD)
 			defer r.leave(peer)
 			r.receive(conn, peer)
 		})
@@ -412,10 +423,40 @@ func (r *Rendezvous) admit(said fdpass.Rejoin, peer fdpass.Peer) (fdpass.Welcome
 	case e.came != nil && !e.isForsaken():
 		return fdpass.Welcome{}, fmt.Errorf("generation %d has come back already", said.Generation)
 	}
+	if e.state.StartTicks == 0 { // now it is known who it is
+		ticks, err := startOf(peer)
+		if err != nil {
+			return fdpass.Welcome{}, err
+		}
+		e.state.StartTicks = ticks
+	}
 	return fdpass.Welcome{
 		Service: r.cfg.Service, Generation: said.Generation, StatsMS: cmp.Or(e.stats, fdpass.Milliseconds(r.cfg.StatsInterval)),
 		Rendezvous: r.path, Token: e.state.Token,
 	}, nil
+}
+
+// startOf is when a peer was started that is there.
+func startOf(peer fdpass.Peer) (uint64, error) {
+	_, ticks, err := readStat(peer.PID)
+	if err == nil && peer.PIDFD >= 0 && (child{pidfd: peer.PIDFD}).over(0) { // it may have been another's already
+		err = errGone
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot tell when process %d was started: %w", peer.PID, err)
+	}
+	return ticks, nil
+}
+
+// proven is when a generation was started that has proved itself; 0 if that is not
+// known.
+func (r *Rendezvous) proven(generation int) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.expected[generation]; e != nil {
+		return e.state.StartTicks
+	}
+	return 0
 }
 
 // arrived takes the channel and the listeners of a generation.

@@ -149,7 +149,8 @@ func (o *origin) alive() []int {
 // where this one begins anew.
 func (o *origin) bury(keeper upgrade.Keeper, log *slog.Logger) {
 	for _, g := range o.missed {
-		if slices.ContainsFunc(o.gathered.Survivors, func(s upgrade.Survivor) bool { return s.Generation == g.Generation }) {
+		if slices.ContainsFunc(o.gathered.Survivors, func(s upgrade.Survivor) bool { return s.Generation == g.Generation }) ||
+			slices.Contains(o.gathered.Unproven, g.Generation) { // which may live
 			continue
 		}
 		hold, err := keeper.Hold(g.Generation, g.Token)
