@@ -185,7 +185,7 @@ func (b *bulletin) next(st upgrade.Status) news {
 	case b.hangup && !b.reloading:
 		b.reloading = true
 		return newsReloading
-	case !b.hangup && b.reloading:
+	case !b.hangup && st.Request == 0 && b.reloading: // the last step may come later than that word
 		b.reloading = false
 		return newsReady
 	}
