@@ -161,11 +161,17 @@ func (d *dialogue) rests(most time.Duration) (channel int, goOn func(), heard []
 func TestRestLosesNothing(t *testing.T) {
 	t.Parallel()
 	d := talk(t)
-	const words = messageLimit / 2
+	const words, rests = messageLimit / 2, 20
+	const part = words / (rests + 2) // two are on their way, so that there is always something to hear
+	more := make(chan struct{}, rests+1)
+	more <- struct{}{}
 	said := make(chan struct{})
 	go func() { // joined below
 		defer close(said)
 		for id := range uint64(words) {
+			if id%part == 0 {
+				<-more
+			}
 			d.says(fdpass.Stats{Listeners: []fdpass.ListenerStats{{Name: "http", Accepted: id}}})
 			d.says(fdpass.Paused{ID: id + 1})
 		}
@@ -178,7 +184,8 @@ func TestRestLosesNothing(t *testing.T) {
 		}
 		next++
 	}
-	for range 20 {
+	for range rests {
+		more <- struct{}{}
 		expect(d.hears())
 		channel, goOn, heard := d.rests(5 * time.Second)
 		for _, e := range heard {
@@ -194,6 +201,7 @@ func TestRestLosesNothing(t *testing.T) {
 		}
 		goOn()
 	}
+	close(more)
 	for next <= words {
 		expect(d.hears())
 	}
