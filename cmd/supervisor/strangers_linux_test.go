@@ -169,6 +169,47 @@ func TestStrangersThatHearNothingEndWithTheService(t *testing.T) {
 	}
 }
 
+// TestStrangersInControlGroupsEndWithTheService: one that hears nothing, and one
+// whose mark is not to be found.
+func TestStrangersInControlGroupsEndWithTheService(t *testing.T) {
+	t.Parallel()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip(err)
+	}
+	program := misbehaveIn(t)
+	for name, command := range map[string][]string{
+		"marked":   {python, "-c", incurious},
+		"unmarked": {"env", "-u", "SUPERVISOR_SERVICE", "-u", "SUPERVISOR_GENERATION", python, "-c", incurious},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cgroup := delegatedCgroup(t)
+			l := conceive(t, command, "--listen", "http=systemd", "--queue", "*:off")
+			l.held, l.cgroup = holdSocket(t), cgroup
+			l.start()
+			l.serves()
+			l.kill()
+			if err := os.Truncate(l.statePath(), 0); err != nil {
+				t.Fatal(err)
+			}
+			l.keepsDir = true
+			l.args = append(l.args[:len(l.args)-len(command)], program)
+			l.start()
+			status := l.await("one active generation", func(s upgrade.Status) bool {
+				return len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive && s.Generations[0].Ready != nil
+			})
+			if n := status.Generations[0].Generation; n != 2 {
+				t.Errorf("generation %d is active, want 2", n)
+			}
+			l.stop()
+			if left, err := filepath.Glob(filepath.Join(cgroup, "generation-*")); err != nil || len(left) > 0 {
+				t.Errorf("groups are left: %v, %v", left, err)
+			}
+		})
+	}
+}
+
 func stopNow(t *testing.T, l *lineage) {
 	t.Helper()
 	if err := l.client.Stop(t.Context(), true); err != nil {
