@@ -25,13 +25,13 @@ func TestReexecIsRefusedDuringAnUpgrade(t *testing.T) {
 		upgrade []string // of the candidate
 		verdict upgrade.Verdict
 	}{
-		{upgrade.PhaseStart, nil, nil, []string{"-start-delay", "1s"}, upgrade.Committed},
-		{upgrade.PhaseReady, []string{"--probe", "/", "--ready-timeout", "1s"}, nil, []string{"-unhealthy"}, upgrade.Aborted},
-		{upgrade.PhaseOverlap, []string{"--overlap", "1s"}, nil, nil, upgrade.Committed},
-		{upgrade.PhaseGate, []string{"--settle", "1s"}, nil, nil, upgrade.Committed},
-		{upgrade.PhaseCutOver, []string{"--pause-timeout", "1s"}, []string{"-ignore-pause"}, nil, upgrade.Aborted},
-		{upgrade.PhaseBake, []string{"--bake", "1s"}, nil, nil, upgrade.Committed},
-		{upgrade.PhaseRollback, []string{"--bake", "5s", "--pause-timeout", "1s", "--probe", "/", "--probe-failures", "1"},
+		{upgrade.PhaseStart, nil, nil, []string{"-start-delay", "2s"}, upgrade.Committed},
+		{upgrade.PhaseReady, []string{"--probe", "/", "--ready-timeout", "3s"}, nil, []string{"-unhealthy"}, upgrade.Aborted},
+		{upgrade.PhaseOverlap, []string{"--overlap", "2s"}, nil, nil, upgrade.Committed},
+		{upgrade.PhaseGate, []string{"--settle", "2s"}, nil, nil, upgrade.Committed},
+		{upgrade.PhaseCutOver, []string{"--pause-timeout", "2s"}, []string{"-ignore-pause"}, nil, upgrade.Aborted},
+		{upgrade.PhaseBake, []string{"--bake", "2s"}, nil, nil, upgrade.Committed},
+		{upgrade.PhaseRollback, []string{"--bake", "5s", "--pause-timeout", "2s", "--probe", "/", "--probe-failures", "1"},
 			[]string{"-ignore-resume"}, []string{"-unhealthy-after", "600ms"}, upgrade.RolledBack},
 	} {
 		t.Run(string(c.phase), func(t *testing.T) {
