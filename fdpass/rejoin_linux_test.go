@@ -182,6 +182,26 @@ func TestListenersOfOneWhoIsNotWelcomedAreKept(t *testing.T) {
 	t.Skip("it was welcomed each time before it had left")
 }
 
+func TestDismissalIsToldAsOne(t *testing.T) {
+	checkLeaks(t)
+	supervisor, child := conns(t)
+	ls := listeners(t, 1)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := GiveBack(child, rejoin(), ls)
+		answered <- err
+	}()
+	var why *Dismissal
+	if _, _, err := TakeBack(supervisor, func(Rejoin) (Welcome, error) { return Welcome{}, &Dismissal{"others serve"} }); !errors.As(err, &why) {
+		t.Errorf("got %v", err)
+	}
+	supervisor.Close()
+	var said *PeerError
+	if err := <-answered; !errors.As(err, &said) || !said.Dismissed || said.Reason != "others serve" {
+		t.Errorf("the child hears %v", err)
+	}
+}
+
 // A liar says what no child should.
 type liar struct {
 	name string
