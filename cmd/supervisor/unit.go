@@ -24,7 +24,11 @@ Put them into /etc/systemd/system, then
   systemctl enable --now NAME.socket NAME.service
 
 The settings are those of "supervisor run". PROGRAM is looked for when the
-service starts, not now.`
+service starts, not now.
+
+Units can be read by everybody, and so can what is given by --env. For secrets
+add EnvironmentFile= (a file of mode 0600) or LoadCredential= to the service, by
+"systemctl edit NAME".`
 
 // unitOptions are the flags of the command.
 type unitOptions struct {
