@@ -231,7 +231,7 @@ func (w *watcher) probe(t upgrade.Target) (health.All, error) {
 func (w *watcher) probeEnv(t upgrade.Target) []string {
 	env := append(w.env[:len(w.env):len(w.env)], t.Env...)
 	return append(env,
-		"SUPERVISOR_GENERATION="+strconv.Itoa(t.Generation),
+		upgrade.EnvGeneration+"="+strconv.Itoa(t.Generation),
 		"SUPERVISOR_PID="+strconv.Itoa(t.PID),
 		"SUPERVISOR_PROBE_SOCKET="+t.ProbeSocket,
 	)

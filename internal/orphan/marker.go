@@ -7,7 +7,7 @@ import (
 )
 
 // EnvName is the variable that marks the processes of a generation.
-const EnvName = "SUPERVISOR_GENERATION"
+const EnvName = "SUPERVISOR_MARK"
 
 // Marker returns what a generation is to have in its environment, NAME=VALUE, by
 // which its processes are recognised. The token, which no other generation of any

@@ -65,7 +65,7 @@ func Choose(given, name string, getenv func(string) string, uid int) (Place, err
 	case getenv("XDG_RUNTIME_DIR") != "":
 		place = Place{Path: filepath.Join(getenv("XDG_RUNTIME_DIR"), "supervisor", name), Ours: true}
 	case uid == 0:
-		place = Place{Path: filepath.Join("/run/supervisor", name), Ours: true}
+		place = Place{Path: filepath.Join(systemRoot(getenv), name), Ours: true}
 	default:
 		return Place{}, errors.New("cannot choose a run directory: neither RUNTIME_DIRECTORY (RuntimeDirectory= of a unit) nor XDG_RUNTIME_DIR is set; give one with --run-dir")
 	}
