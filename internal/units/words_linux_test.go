@@ -87,14 +87,14 @@ func TestJournalHasFields(t *testing.T) {
 				t.Errorf("%s: %q: %v", id, line, err)
 				continue
 			}
-			want["PHASE"], want["SYSLOG_IDENTIFIER"], want["_SYSTEMD_UNIT"] = "verdict", "web", "web.service"
+			want["PHASE"], want["SYSLOG_IDENTIFIER"], want["_SYSTEMD_UNIT"] = "verdict", "supervisor", "web.service"
 			for name, value := range want {
 				if entry[name] != value {
 					t.Errorf("%s=%v, want %s", name, entry[name], value)
 				}
 			}
 		}
-		if out := s.Journal(t, "--unit=web.service", "--output=cat", "_TRANSPORT=stdout"); !strings.Contains(out, "INFO draining generation=1") {
+		if out := s.Journal(t, "--unit=web.service", "--output=cat", "_TRANSPORT=stdout", "SYSLOG_IDENTIFIER=web"); !strings.Contains(out, "INFO draining generation=1") {
 			t.Errorf("the generations said\n%s", out)
 		}
 		s.stop(t, "web.socket")
