@@ -100,3 +100,21 @@ func TestJournalHasFields(t *testing.T) {
 		s.stop(t, "web.socket")
 	})
 }
+
+// TestServiceThatCannotStartSaysWhyAsAnError: whoever asks the journal for errors
+// is told, and only that.
+func TestServiceThatCannotStartSaysWhyAsAnError(t *testing.T) {
+	eachSite(t, nil, func(t *testing.T, s site) {
+		s.WriteUnit(t, "web.service.d/once.conf", "[Service]\nRestart=no\n")
+		s.Reload(t)
+		s.Systemctl(t, "stop", "web.service")
+		s.release(t, "exit 7")
+		if _, err := s.TrySystemctl(t.Context(), "start", "web.service"); err == nil {
+			t.Error("it starts")
+		}
+		out := s.Journal(t, "--unit=web.service", "--output=cat", "--priority=err", "_TRANSPORT=stdout")
+		if want := "error: cannot run service web: "; !strings.HasPrefix(out, want) {
+			t.Errorf("errors in the journal are\n%swant %s", out, want)
+		}
+	})
+}
