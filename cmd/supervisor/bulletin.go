@@ -166,11 +166,11 @@ const (
 )
 
 // next returns how st is to be told. An upgrade that was asked for by signal is a
-// reload, whatever its verdict: the service goes on, and the service manager may
-// wait for that. Any other has a caller who waits, which may be the service
-// manager's own ExecReload=. That one's end is the end of the reload: if it were
-// told of both, systemd 253 and later would wait for a READY=1 from a supervisor
-// that was killed meanwhile, instead of starting the next one.
+// reload, whatever its verdict: the service goes on, and systemd may wait for
+// that. Any other has a caller who waits, which may be ExecReload=. That one's end
+// is the end of the reload: if it were told of both, systemd 253 and later would
+// wait for a READY=1 from a supervisor that was killed meanwhile, instead of
+// starting the next one.
 func (b *bulletin) next(st upgrade.Status) news {
 	switch {
 	case b.stopping:
@@ -185,7 +185,7 @@ func (b *bulletin) next(st upgrade.Status) news {
 	case b.hangup && !b.reloading:
 		b.reloading = true
 		return newsReloading
-	case !b.hangup && b.reloading:
+	case !b.hangup && st.Request == 0 && b.reloading: // the last step may come later than that word
 		b.reloading = false
 		return newsReady
 	}

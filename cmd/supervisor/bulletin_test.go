@@ -130,10 +130,10 @@ func TestBulletins(t *testing.T) {
 			is(active, newsReady), hup(true, active, newsReloading), is(asked(active), newsLine), is(active, newsLine), hup(false, active, newsReady),
 		},
 		"signal whose end is heard of before the verdict": {
-			is(active, newsReady), hup(true, active, newsReloading), is(asked(active), newsLine), hup(false, asked(active), newsReady), is(active, newsLine),
+			is(active, newsReady), hup(true, active, newsReloading), is(asked(active), newsLine), hup(false, asked(active), newsLine), is(active, newsReady),
 		},
 		"signal during an upgrade": {
-			is(active, newsReady), is(asked(active), newsLine), hup(true, asked(active), newsReloading), hup(false, asked(active), newsReady), is(active, newsLine),
+			is(active, newsReady), is(asked(active), newsLine), hup(true, asked(active), newsReloading), hup(false, asked(active), newsLine), is(active, newsReady),
 		},
 		"signal after signal": {
 			is(active, newsReady), hup(true, active, newsReloading), hup(true, asked(active), newsReloading), is(active, newsLine),

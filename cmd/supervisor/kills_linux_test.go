@@ -94,13 +94,12 @@ type victim struct {
 	verdicts map[upgrade.Verdict]int
 }
 
-// mortal has short phases, and a machine that is busy with other tests decides
-// no upgrade.
+// mortal has short phases.
 func mortal(t *testing.T, program, listen string) *victim {
 	t.Helper()
 	l := conceive(t, []string{program}, "--listen", listen, "--overlap", "30ms", "--settle", "30ms", "--bake", "250ms", "--gate-timeout", "1s",
 		"--probe", "/", "--probe-interval", "20ms", "--probe-failures", "1", "--backoff-min", "10ms",
-		"--backoff-max", "50ms", "--stable-after", "100ms", "--queue", "*:off")
+		"--backoff-max", "50ms", "--stable-after", "100ms")
 	return &victim{lineage: l, program: program, verdicts: map[upgrade.Verdict]int{}}
 }
 

@@ -60,6 +60,9 @@ func conceive(tb testing.TB, program []string, flags ...string) *lineage {
 	l.client = control.NewClient(l.socket())
 	l.client.Reconnect = patience
 	l.args = []string{"run", "--name", "web", "--run-dir", l.runDir(), "--drain-timeout", "10s", "--stop-grace", "500ms", "--log-level", "debug"}
+	if !slices.ContainsFunc(flags, aboutQueues) { // that clients wait on a busy machine decides nothing
+		l.args = append(l.args, "--queue", "*:off")
+	}
 	for _, f := range flags {
 		l.args = append(l.args, strings.ReplaceAll(f, "$DIR", dir))
 	}
@@ -70,6 +73,8 @@ func conceive(tb testing.TB, program []string, flags ...string) *lineage {
 	tb.Cleanup(l.bury)
 	return l
 }
+
+func aboutQueues(flag string) bool { return strings.HasPrefix(flag, "--queue") }
 
 func (l *lineage) runDir() string { return filepath.Join(l.dir, "run") }
 func (l *lineage) socket() string { return filepath.Join(l.runDir(), "control.sock") }
@@ -273,7 +278,7 @@ func (l *lineage) upgradesOn(program ...string) upgrade.Status {
 // and slow requests in flight, to each of the targets.
 func (l *lineage) traffic(targets ...string) *load.Run {
 	l.Helper()
-	config := load.Config{Target: targets[0], Duration: time.Hour, Timeout: 15 * time.Second}
+	config := load.Config{Target: targets[0], Duration: time.Hour, Timeout: patience}
 	for _, target := range targets {
 		post := load.Traffic{Target: target, Method: http.MethodPost, Path: "/echo", PayloadBytes: 64, Echo: true}
 		fresh, kept := post, post

@@ -24,14 +24,20 @@ type console struct {
 	shown   strings.Builder
 }
 
-// inConsole starts a command in a terminal of 80 by 24 characters.
+// inShell runs a command for a shell that leads the session, tells its exit
+// status, and ends when it is told to: with a leader that ends, the kernel throws
+// away what it has written and nobody has read.
+const inShell = `trap : INT TERM; "$@"; echo "[status $?]"; read -r end`
+
+// inConsole starts a command in a terminal of 80 by 500 characters, in which
+// there is room for all listeners of other tests.
 func inConsole(t *testing.T, env []string, words ...string) *console {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Skipf("no pseudo terminals here: %v", err)
 	}
-	c := &console{t: t, control: os.NewFile(uintptr(fd), "ptmx"), cmd: exec.Command(words[0], words[1:]...)}
+	c := &console{t: t, control: os.NewFile(uintptr(fd), "ptmx"), cmd: exec.Command("sh", append([]string{"-c", inShell, "sh"}, words...)...)}
 	t.Cleanup(func() { c.control.Close() })
 	number, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err == nil {
@@ -40,7 +46,7 @@ func inConsole(t *testing.T, env []string, words ...string) *console {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.resize(80, 24)
+	c.resize(80, 500)
 	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -93,23 +99,27 @@ func (c *console) until(pattern string) string {
 	return c.shown.String()
 }
 
-// end reads the rest and waits for the end of the command, without a failure.
+// end reads the rest of what the command writes, and waits for its end, without a
+// failure.
 func (c *console) end() (rest string) {
 	c.t.Helper()
-	var text strings.Builder
-	buffer := make([]byte, 4096)
-	_ = c.control.SetReadDeadline(time.Now().Add(patience))
-	for {
-		n, err := c.control.Read(buffer)
-		text.Write(buffer[:n])
-		if err != nil { // EIO: nobody has the terminal any more
-			break
-		}
+	rest, status, _ := strings.Cut(c.until(`\[status \d+\]\r\n`), "[status ")
+	if status != "0]\r\n" {
+		c.t.Errorf("ended with status %s, want no failure; last:\n%q", status, rest)
 	}
-	if err := c.cmd.Wait(); err != nil {
-		c.t.Errorf("ended with %v, want no failure; last:\n%q", err, text.String())
+	if _, err := c.control.WriteString("\n"); err != nil {
+		c.t.Fatal(err)
 	}
-	return text.String()
+	_ = c.cmd.Wait() // what it read last is its status
+	return rest
+}
+
+// terminate sends SIGTERM to the command; the shell waits for it.
+func (c *console) terminate() {
+	c.t.Helper()
+	if err := syscall.Kill(-c.cmd.Process.Pid, syscall.SIGTERM); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 const (
@@ -134,8 +144,8 @@ func TestWatchFollowsTheWindowAndGivesItBack(t *testing.T) {
 			if _, err := c.control.WriteString("\x03"); err != nil {
 				t.Fatal(err)
 			}
-		} else if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
+		} else {
+			c.terminate()
 		}
 		rest := c.end()
 		if !strings.HasSuffix(rest, leaves) || strings.Count(rest, leaves) != 1 {

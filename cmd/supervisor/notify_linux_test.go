@@ -130,13 +130,16 @@ func (n *notified) did(text string) {
 // golden files.
 func (n *notified) until(text string) {
 	n.Helper()
-	for {
-		message, fds := n.socket.Next(n, patience)
+	for late := time.Now().Add(patience); ; {
+		message, fds := n.socket.Next(n, time.Until(late))
 		for _, fd := range fds {
 			_ = unix.Close(fd)
 		}
 		if strings.HasSuffix(normal(message), text) {
 			return
+		}
+		if time.Now().After(late) { // pings come for ever
+			n.Fatalf("waited in vain for %q; was told:\n%s", text, n.story())
 		}
 	}
 }
@@ -281,6 +284,8 @@ func (n *notified) freeze() {
 // end waits until the supervisor has ended.
 func (n *notified) end(status int) {
 	n.Helper()
+	timer := time.AfterFunc(patience, func() { _ = n.cmd.Process.Kill() })
+	defer timer.Stop()
 	err := n.cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || n.cmd.ProcessState.ExitCode() != status {
