@@ -95,6 +95,9 @@ func (o *unitOptions) run(cmd *cobra.Command, name string, program []string) err
 			return err
 		}
 	}
+	if o.force && o.output == "" {
+		return usage(cmd, errors.New("--force replaces units that are in a directory; say which with --output"))
+	}
 	u, err := o.unit(cmd, name, program)
 	if err != nil {
 		return badUnit(err)
@@ -178,6 +181,11 @@ func (o *unitOptions) check(cmd *cobra.Command, name string, program []string) e
 	}
 	if err := config.CheckName(name); err != nil {
 		return err
+	}
+	for _, suffix := range []string{".service", ".socket"} {
+		if service, is := strings.CutSuffix(name, suffix); is {
+			return fmt.Errorf("%s is the name of a unit; give that of the service: %s", name, service)
+		}
 	}
 	if !filepath.IsAbs(program[0]) && (o.cfg.Dir == "" || !strings.Contains(program[0], "/")) {
 		return fmt.Errorf("program %q is not an absolute path; a unit has no directory and no PATH of yours", program[0])
