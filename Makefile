@@ -17,7 +17,8 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 test: ## all tests, with the race detector
-	SUPERVISOR_TEST_KILLS=50 go test -race ./...
+	@# A slow machine may take longer than the ten minutes that go test allows.
+	SUPERVISOR_TEST_KILLS=50 go test -race -timeout 30m ./...
 	@# Under the race detector this one visits a part of the states only.
 	go test -run TestEveryReachableStateIsSafeAndLive ./upgrade
 

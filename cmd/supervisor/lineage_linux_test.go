@@ -59,7 +59,7 @@ func conceive(tb testing.TB, program []string, flags ...string) *lineage {
 	l := &lineage{TB: tb, dir: dir, log: filepath.Join(dir, "log"), command: "supervisor", ended: true}
 	l.client = control.NewClient(l.socket())
 	l.client.Reconnect = patience
-	l.args = []string{"run", "--name", "web", "--run-dir", l.runDir(), "--drain-timeout", "10s", "--stop-grace", "500ms", "--log-level", "debug"}
+	l.args = []string{"run", "--name", "web", "--run-dir", l.runDir(), "--drain-timeout", "5m", "--stop-grace", "500ms", "--log-level", "debug"}
 	if !slices.ContainsFunc(flags, aboutQueues) { // that clients wait on a busy machine decides nothing
 		l.args = append(l.args, "--queue", "*:off")
 	}

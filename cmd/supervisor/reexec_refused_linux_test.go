@@ -25,13 +25,13 @@ func TestReexecIsRefusedDuringAnUpgrade(t *testing.T) {
 		upgrade []string // of the candidate
 		verdict upgrade.Verdict
 	}{
-		{upgrade.PhaseStart, nil, nil, []string{"-start-delay", "1s"}, upgrade.Committed},
-		{upgrade.PhaseReady, []string{"--probe", "/", "--ready-timeout", "1s"}, nil, []string{"-unhealthy"}, upgrade.Aborted},
-		{upgrade.PhaseOverlap, []string{"--overlap", "1s"}, nil, nil, upgrade.Committed},
-		{upgrade.PhaseGate, []string{"--settle", "1s"}, nil, nil, upgrade.Committed},
-		{upgrade.PhaseCutOver, []string{"--pause-timeout", "1s"}, []string{"-ignore-pause"}, nil, upgrade.Aborted},
-		{upgrade.PhaseBake, []string{"--bake", "1s"}, nil, nil, upgrade.Committed},
-		{upgrade.PhaseRollback, []string{"--bake", "5s", "--pause-timeout", "1s", "--probe", "/", "--probe-failures", "1"},
+		{upgrade.PhaseStart, nil, nil, []string{"-start-delay", "2s"}, upgrade.Committed},
+		{upgrade.PhaseReady, []string{"--probe", "/", "--ready-timeout", "3s"}, nil, []string{"-unhealthy"}, upgrade.Aborted},
+		{upgrade.PhaseOverlap, []string{"--overlap", "2s"}, nil, nil, upgrade.Committed},
+		{upgrade.PhaseGate, []string{"--settle", "2s"}, nil, nil, upgrade.Committed},
+		{upgrade.PhaseCutOver, []string{"--pause-timeout", "2s"}, []string{"-ignore-pause"}, nil, upgrade.Aborted},
+		{upgrade.PhaseBake, []string{"--bake", "2s"}, nil, nil, upgrade.Committed},
+		{upgrade.PhaseRollback, []string{"--bake", "5s", "--pause-timeout", "2s", "--probe", "/", "--probe-failures", "1"},
 			[]string{"-ignore-resume"}, []string{"-unhealthy-after", "600ms"}, upgrade.RolledBack},
 	} {
 		t.Run(string(c.phase), func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestReexecIsRefusedDuringAnUpgrade(t *testing.T) {
 func TestReexecIsRefusedWhileAGenerationStartsOrStops(t *testing.T) {
 	t.Parallel()
 	program := misbehaveIn(t)
-	l := found(t, []string{program, "-start-delay", "1s"}, "--bake", "100ms", "--backoff-min", "10ms")
+	l := found(t, []string{program, "-start-delay", "2s"}, "--bake", "100ms", "--backoff-min", "10ms")
 	l.await("the first start", func(s upgrade.Status) bool { return len(s.Generations) == 1 && s.Generations[0].PID != 0 })
 	l.refuses("", "the first generation is not ready yet")
 	address := l.serves().Listeners[0].Address
@@ -70,7 +70,7 @@ func TestReexecIsRefusedWhileAGenerationStartsOrStops(t *testing.T) {
 	})
 	l.refuses("", "generation 2 is being started in place of one that ended")
 	l.serves()
-	slow := request(t, address, "/slow?ms=1500")
+	slow := hold(t, address)
 	ended := l.stopped()
 	l.await("a stop", func(s upgrade.Status) bool { return s.Stopping })
 	l.refuses("", "") // by the machine, or because the caller of stop cannot be carried
@@ -150,7 +150,7 @@ func TestReexecThatFailsAtTheLastMoment(t *testing.T) {
 	l := found(t, []string{program}, "--bake", "100ms", "--settle", "20ms")
 	address := l.serves().Listeners[0].Address
 	run := l.traffic("http://" + address)
-	slow := request(t, address, "/slow?ms=2500")
+	slow := hold(t, address)
 	stream := l.record(program)
 	l.await("a drain", inADrain)
 	before := l.settled()

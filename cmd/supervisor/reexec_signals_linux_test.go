@@ -196,7 +196,7 @@ func TestGenerationEndsDuringReexec(t *testing.T) {
 	run := l.traffic("http://" + first.Listeners[0].Address)
 	l.answered(run, 10)
 	run.Stop() // who is served by it is cut off
-	request(t, first.Listeners[0].Address, "/slow?ms=8000")
+	hold(t, first.Listeners[0].Address)
 	asked := l.upgrade([]string{program}, true)
 	before := l.await("a drain", inADrain)
 	l.replace(killing(t, before.Generations[0].PID))

@@ -71,7 +71,7 @@ func runTrio() error {
 // with listeners of three kinds: they are the same sockets afterwards.
 func TestKilledSupervisorGetsEveryListenerBack(t *testing.T) {
 	t.Parallel()
-	l := found(t, []string{"trio"}, "--bake", "500ms", "--settle", "50ms",
+	l := found(t, []string{"trio"}, "--bake", "1500ms", "--settle", "50ms",
 		"--listen", "http=tcp://127.0.0.1:0", "--listen", "local=unix://$DIR/local.sock", "--listen", "udp=udp://127.0.0.1:0")
 	status := l.serves()
 	run := l.traffic("http://"+status.Listeners[0].Address, "unix://"+l.dir+"/local.sock")

@@ -46,8 +46,8 @@ func TestSupervisorKilledInABackOff(t *testing.T) {
 func TestSupervisorKilledWhileItStops(t *testing.T) {
 	t.Parallel()
 	program := misbehaveIn(t)
-	l := found(t, []string{program, "-grandchild"}, "--drain-timeout", "10s")
-	slow := request(t, l.await("an active generation", oneActive).Listeners[0].Address, "/slow?ms=1500")
+	l := found(t, []string{program, "-grandchild"})
+	slow := hold(t, l.await("an active generation", oneActive).Listeners[0].Address)
 	stopped := make(chan error, 1)
 	go func() { stopped <- l.client.Stop(t.Context(), false) }() // joined below
 	l.await("a stop", func(s upgrade.Status) bool {
@@ -57,25 +57,39 @@ func TestSupervisorKilledWhileItStops(t *testing.T) {
 	if err := <-stopped; err == nil {
 		t.Error("the client is told that it has stopped")
 	}
+	l.await("a stop that goes on", func(s upgrade.Status) bool { return s.Stopping && s.PID == l.cmd.Process.Pid })
 	if answer := slow(); answer != "slow" {
 		t.Errorf("the client of the service got %q", answer)
 	}
 	l.hasEnded()
 }
 
-// request sends a GET that is in flight when it returns, and reads its answer.
-func request(t *testing.T, address, path string) (answer func() string) {
+// hold sends a request that examples/misbehave works at when hold returns, and for
+// as long as the test likes: answer sends the rest of it, and returns what comes
+// back, which is "slow".
+func hold(t *testing.T, address string) (answer func() string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path); err != nil {
-		t.Fatal(err)
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	const head = "POST /echo HTTP/1.1\r\nHost: web\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 4\r\n\r\n"
+	const goOn = "HTTP/1.1 100 Continue\r\n\r\n" // once somebody reads the body
+	begun := make([]byte, len(goOn))
+	_, err = io.WriteString(conn, head)
+	if err == nil {
+		_, err = io.ReadFull(conn, begun)
+	}
+	if err != nil || string(begun) != goOn {
+		t.Fatalf("%q, %v", begun, err)
 	}
 	return func() string {
-		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err := io.WriteString(conn, "slow"); err != nil {
+			return err.Error()
+		}
 		text, err := io.ReadAll(conn)
 		if err != nil {
 			return err.Error()

@@ -70,13 +70,15 @@ func startSupervisor(c Config, log *os.File) (*supervisor, error) {
 	return s, nil
 }
 
-// runArgs are the words of the command that is started, behind its name.
+// runArgs are the words of the command that is started, behind its name. The queue
+// may stand for half of the bake: a version that stalls is noticed in time, and on
+// a busy machine, which the clients share, a sound one that must wait is none.
 func (c Config) runArgs(dir string) []string {
 	return append([]string{RunCommand,
 		"--name", serviceName,
 		"--run-dir", dir,
 		"--listen", listenerName + "=tcp://127.0.0.1:0",
-		"--bake", c.Bake.String(),
+		"--bake", c.Bake.String(), "--queue-interval", (c.Bake / 2).String(),
 		"--probe", "/", "--probe-interval", "25ms", "--probe-failures", "2",
 		"--drain-timeout", drainTimeout.String(), "--stop-grace", stopGrace.String(),
 		"--max-draining", "100",
