@@ -58,7 +58,7 @@ func checkPrevious(s upgrade.Status) error {
 // rollback.
 func printStatus(out io.Writer, s upgrade.Status, gone error, now time.Time) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "service %s, pid %d, up %s%s, %s%s\n", s.Service, s.PID, age(now, s.Started), replaced(s, now), activity(s), restarts(s.Restarts))
+	fmt.Fprintf(&text, "service %s, pid %d, up %s%s, %s%s\n", s.Service, s.PID, age(now, s.Started), takenOver(s, now), activity(s), restarts(s.Restarts))
 	if s.Trouble != "" {
 		fmt.Fprintf(&text, "trouble: %s\n", s.Trouble)
 	}
@@ -77,9 +77,9 @@ func printStatus(out io.Writer, s upgrade.Status, gone error, now time.Time) err
 	return err
 }
 
-// replaced tells since when the supervisor is the one that it is, if another one was
+// takenOver tells since when the supervisor is the one that it is, if another one was
 // here before.
-func replaced(s upgrade.Status, now time.Time) string {
+func takenOver(s upgrade.Status, now time.Time) string {
 	if !s.SupervisorStarted.After(s.Started) {
 		return ""
 	}
