@@ -33,11 +33,12 @@ type record struct {
 // If it cannot, the file that is there tells of an earlier step, and whoever went
 // by it could end the generation that is active by now, or have one go on that is
 // draining. So it is removed: rather none than a wrong one. Then the next
-// supervisor cannot adopt anybody: it says so, begins anew where systemd has the
-// listeners, and elsewhere refuses to start as long as generations have them. With
-// its room the file is often written all the same. Where it cannot even be removed, as on a file system that was made read-only, no supervisor can start
-// there either, for want of a socket; when it can again, this one, if it lives,
-// writes it anew at its next look.
+// supervisor cannot adopt anybody: it says so, and dismisses the generations that
+// are there if systemd has the listeners; else it does not start as long as they
+// have them. With its room the file is often written all the same. Where it cannot
+// even be removed, as on a file system that was made read-only, no supervisor can
+// start there either, for want of a socket; when it can again, this one, if it
+// lives, writes it anew at its next look.
 func (r *record) write(state handover.State) error {
 	err := r.dir.Check() // or it would be in the place of another supervisor's
 	if err == nil {
