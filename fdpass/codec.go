@@ -142,7 +142,7 @@ func (c *Cookie) UnmarshalText(text []byte) error {
 type tidier interface{ tidy() Message }
 
 func (m Failed) tidy() Message { return Failed{Reason: tidyReason(m.Reason)} }
-func (m Error) tidy() Message  { return Error{Reason: tidyReason(m.Reason)} }
+func (m Error) tidy() Message  { return Error{tidyReason(m.Reason), m.Dismissed} }
 
 func tidyReason(s string) string {
 	s = strings.Map(func(r rune) rune {

@@ -48,6 +48,8 @@ type PeerError struct {
 	Type string
 	// Reason is the peer's, in words, without control characters.
 	Reason string
+	// Dismissed: a supervisor will never take this child back.
+	Dismissed bool
 }
 
 func (e *PeerError) Error() string {
@@ -60,6 +62,12 @@ func (e *PeerError) Error() string {
 	}
 	return said + ": " + e.Reason
 }
+
+// A Dismissal is why a supervisor refuses a child for good. As the error of
+// admit, [TakeBack] has the child drain and end, if it understands that much.
+type Dismissal struct{ Reason string }
+
+func (e *Dismissal) Error() string { return e.Reason }
 
 // isViolation tells a peer that broke the protocol, which is told so, from a
 // channel that broke or a peer that gave up by itself.

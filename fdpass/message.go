@@ -199,6 +199,9 @@ type ListenerStats struct {
 // allowed. The sender of a fatal one closes the channel.
 type Error struct {
 	Reason string `json:"reason"`
+	// Dismissed, in answer to a Rejoin, says that no supervisor will ever take
+	// this generation back: it is to drain and to end.
+	Dismissed bool `json:"dismissed,omitempty"`
 }
 
 // Listener describes one socket of a handoff and holds its descriptor.

@@ -19,7 +19,8 @@ func (m Rejoin) Proves(token string) bool {
 // borrows, and waits for the [Welcome]. From then on the connection is the
 // channel. The Welcome has no probe: the child keeps the one that it has.
 //
-// A supervisor that refuses is a [*PeerError]; the other errors are as those of
+// A supervisor that refuses is a [*PeerError], which says whether it does so for
+// good; the other errors are as those of
 // [Accept]. The supervisor may hold copies of some listeners even then. GiveBack
 // waits as long as the supervisor lets it: use SetReadDeadline and
 // SetWriteDeadline, or Close, to bound it.
@@ -81,7 +82,7 @@ func (m Rejoin) check(w Welcome) error {
 // channel.
 //
 // No descriptor is taken before admit has agreed; its error is told to the
-// child, word for word, and returned wrapped. Of each listener everything is
+// child, word for word, and returned wrapped; a [*Dismissal] is told as one. Of each listener everything is
 // asked of the kernel anew: a child may lie. It is then as [Listener.Restore]
 // leaves it. Whether it is one of the service's is for the caller to judge, by
 // its cookie.
@@ -101,7 +102,8 @@ func TakeBack(c *Conn, admit func(Rejoin) (Welcome, error)) (Rejoin, []Listener,
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
-		_ = c.Send(Error{Reason: refused.Error()})
+		var forGood *Dismissal
+		_ = c.Send(Error{Reason: refused.Error(), Dismissed: errors.As(refused.error, &forGood)})
 	case isViolation(err):
 		// Best effort: the violation is what the caller has to hear of.
 		_ = c.Send(Error{Reason: err.Error()})

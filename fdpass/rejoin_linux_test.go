@@ -150,6 +150,26 @@ func TestRefusedRejoinGivesNothing(t *testing.T) {
 	}
 }
 
+func TestDismissalIsToldAsOne(t *testing.T) {
+	checkLeaks(t)
+	supervisor, child := conns(t)
+	ls := listeners(t, 1)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := GiveBack(child, rejoin(), ls)
+		answered <- err
+	}()
+	var why *Dismissal
+	if _, _, err := TakeBack(supervisor, func(Rejoin) (Welcome, error) { return Welcome{}, &Dismissal{"others serve"} }); !errors.As(err, &why) {
+		t.Errorf("got %v", err)
+	}
+	supervisor.Close()
+	var said *PeerError
+	if err := <-answered; !errors.As(err, &said) || !said.Dismissed || said.Reason != "others serve" {
+		t.Errorf("the child hears %v", err)
+	}
+}
+
 // A liar says what no child should.
 type liar struct {
 	name string

@@ -35,7 +35,7 @@ func peerError(m Message) error {
 	case Failed:
 		return &PeerError{Type: m.kind(), Reason: m.Reason}
 	case Error:
-		return &PeerError{Type: m.kind(), Reason: m.Reason}
+		return &PeerError{Type: m.kind(), Reason: m.Reason, Dismissed: m.Dismissed}
 	}
 	return nil
 }

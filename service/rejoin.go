@@ -30,7 +30,7 @@ type homecoming struct {
 }
 
 // rejoin returns the next session, or nil when there will be none: there is no
-// rendezvous, or the service has ended.
+// rendezvous, the service has ended, or a supervisor has dismissed it.
 func (c *control) rejoin(last fdpass.Welcome) *session {
 	if last.Rendezvous == "" {
 		return nil
@@ -41,7 +41,10 @@ func (c *control) rejoin(last fdpass.Welcome) *session {
 		if err == nil {
 			return s
 		}
-		wait = h.failed(err)
+		var told bool
+		if wait, told = h.failed(err); told {
+			return nil
+		}
 	}
 	return nil
 }
@@ -58,9 +61,15 @@ func (c *control) sleep(d time.Duration) bool {
 	}
 }
 
-// failed judges an attempt and returns how long to wait for the next one.
-func (h *homecoming) failed(err error) time.Duration {
+// failed judges an attempt and returns how long to wait for the next one, or
+// that there will be none.
+func (h *homecoming) failed(err error) (wait time.Duration, last bool) {
 	found := findingOf(err, h.last.Rendezvous)
+	if found == dismissed {
+		h.complain(err)
+		h.service.drainMyself("dismissed: another supervisor serves with generations of its own")
+		return 0, true
+	}
 	wait, stopped := h.search.next(found, time.Now())
 	if found == refused || found == trouble {
 		h.complain(err)
@@ -68,7 +77,7 @@ func (h *homecoming) failed(err error) time.Duration {
 	if stopped {
 		h.service.drainMyself("stop: the folder of the supervisor is gone")
 	}
-	return wait
+	return wait, false
 }
 
 func findingOf(err error, rendezvous string) finding {
@@ -81,6 +90,8 @@ func findingOf(err error, rendezvous string) finding {
 		return nobody
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EAGAIN):
 		return nobody
+	case errors.As(err, &said) && said.Dismissed:
+		return dismissed
 	case errors.As(err, &said), errors.Is(err, fdpass.ErrProtocol):
 		return refused
 	}

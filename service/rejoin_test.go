@@ -316,6 +316,41 @@ func TestWelcomeOfTheNextSupervisorCounts(t *testing.T) {
 	}
 }
 
+// TestDismissedServiceDrainsAndEnds: it finishes what it has, and asks nobody again.
+func TestDismissedServiceDrainsAndEnds(t *testing.T) {
+	t.Parallel()
+	f := supervise(t, tcpPort("http")).withRendezvous()
+	var book logBook
+	release := make(chan struct{})
+	c := f.start(Config{Logger: book.logger()}, func(s *Service) error {
+		return s.Serve("http", func(context.Context, net.Conn) { <-release })
+	})
+	dial(t, f.addr())
+	eventually(t, "the client is served", func() bool { return c.service.accepted() == 1 })
+	c.dies()
+	conn := visit(t, f.returns())
+	_, _, err := fdpass.TakeBack(conn, func(fdpass.Rejoin) (fdpass.Welcome, error) {
+		return fdpass.Welcome{}, &fdpass.Dismissal{Reason: "others serve"}
+	})
+	if err == nil {
+		t.Error("no error")
+	}
+	conn.Close()
+	<-c.service.Draining()
+	select {
+	case err := <-c.ended:
+		t.Fatalf("it has ended with a client: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-c.ended; err != nil {
+		t.Error(err)
+	}
+	if book.count("others serve") != 1 || book.count("dismissed: another supervisor serves") != 1 {
+		t.Errorf("logged: %s", book.text.String())
+	}
+}
+
 func TestServiceEndsWhileItWaitsForTheNextSupervisor(t *testing.T) {
 	t.Parallel()
 	f := supervise(t, tcpPort("http")).withRendezvous()

@@ -16,10 +16,11 @@ const (
 type finding int
 
 const (
-	nobody   finding = iota // nobody is there yet, or not for long
-	refused                 // somebody is, and does not want this generation
-	trouble                 // anything else
-	noFolder                // the folder of the rendezvous is gone
+	nobody    finding = iota // nobody is there yet, or not for long
+	refused                  // somebody is, and does not want this generation
+	trouble                  // anything else
+	noFolder                 // the folder of the rendezvous is gone
+	dismissed                // somebody is, and never will take this generation
 )
 
 // A search decides when a service looks for its next supervisor. It begins with

@@ -14,8 +14,11 @@ type TimerID uint64
 
 // Events from the supervisor's own life and from its callers.
 type (
-	// Boot starts the first generation.
-	Boot struct{ Release Release }
+	// Boot starts the first generation. No generation gets a number up to After.
+	Boot struct {
+		Release Release
+		After   int
+	}
 	// Requested is a caller's request. Request numbers are never reused.
 	Requested struct {
 		Request          uint64

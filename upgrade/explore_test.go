@@ -157,7 +157,7 @@ func btoi(b bool) int {
 func (w *world) events() []Event {
 	var es []Event
 	if w.m.generations == 0 {
-		return []Event{Boot{testRelease("v1")}, StopRequested{}, SaidReady{1, true}, Exited{1, false, "bogus"}, TimerFired{1}}
+		return []Event{Boot{Release: testRelease("v1")}, StopRequested{}, SaidReady{1, true}, Exited{1, false, "bogus"}, TimerFired{1}}
 	}
 	// The dead and the unborn speak too.
 	for _, n := range append(slices.Clone(w.alive), 0, w.m.generations+1) {
@@ -182,7 +182,7 @@ func (w *world) events() []Event {
 	for _, t := range w.timers {
 		es = append(es, TimerFired{t})
 	}
-	es = append(es, TimerFired{0}, TimerFired{1 << 40}, StopRequested{}, StopRequested{Now: true}, Boot{testRelease("again")})
+	es = append(es, TimerFired{0}, TimerFired{1 << 40}, StopRequested{}, StopRequested{Now: true}, Boot{Release: testRelease("again")})
 	next := w.requests + 1
 	es = append(es,
 		Requested{Request: next, Kind: KindUpgrade},

@@ -176,6 +176,7 @@ func (l *launcher) Launch(n int, r Release, readyTimeout time.Duration, deliver 
 	p := l.newProcess(n, r, deliver)
 	p.readyTimeout = readyTimeout
 	p.token = newToken()
+	l.claim(p)
 	go p.run() // its end is its Exited, which the supervisor waits for
 	return p
 }
@@ -183,8 +184,22 @@ func (l *launcher) Launch(n int, r Release, readyTimeout time.Duration, deliver 
 func (l *launcher) Adopt(s ProcessState, deliver func(Event)) Process {
 	p := l.newProcess(s.Generation, s.Release, deliver)
 	p.adopt(s)
+	l.claim(p)
 	go p.runAdopted(s) // as in Launch
 	return p
+}
+
+// claim has the rendezvous know the generation, if there is one, until disclaim.
+func (l *launcher) claim(p *process) {
+	if r := l.cfg.Rendezvous; r != nil {
+		r.claim(p.number, p.token)
+	}
+}
+
+func (l *launcher) disclaim(p *process) {
+	if r := l.cfg.Rendezvous; r != nil {
+		r.disclaim(p.number)
+	}
 }
 
 func (l *launcher) newProcess(n int, r Release, deliver func(Event)) *process {

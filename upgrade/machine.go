@@ -35,7 +35,7 @@ type Machine struct {
 	failures int      // restarts in a row that did not last
 	stable   TimerID  // when it fires, failures are forgotten
 
-	generations int     // numbers given so far
+	generations int     // the highest number given, or not to be given
 	serial      TimerID // of timers and commands
 	stopping    bool
 	failure     string // why the supervisor ends by itself
@@ -117,6 +117,7 @@ func (m *Machine) boot(e Boot) {
 	if m.generations > 0 || m.stopping {
 		return
 	}
+	m.generations = e.After
 	m.launchCandidate(e.Release)
 }
 

@@ -151,6 +151,7 @@ func (p *process) exited(clean bool, reason string) {
 	p.launcher.ends(1) // before the event: who has heard that may wait for the rest
 	defer p.launcher.ends(-1)
 	p.removeProbe()
+	p.launcher.disclaim(p)
 	p.deliver(Exited{Generation: p.number, Clean: clean, Reason: reason})
 	p.letGo()
 }

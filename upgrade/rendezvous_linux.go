@@ -58,6 +58,8 @@ type Rendezvous struct {
 
 	mu       sync.Mutex
 	expected map[int]*expectation
+	own      map[int]string             // tokens of the generations that this supervisor has, by number
+	settled  bool                       // those who are neither expected nor own are told to end
 	visiting map[int]*fdpass.Conn       // processes that prove themselves now, by pid
 	refused  map[string]bool            // what has been logged
 	kept     map[string]fdpass.Listener // that were given back; nil if nobody will ask for them
@@ -95,7 +97,7 @@ func (a arrival) survivor() Survivor {
 func OpenRendezvous(cfg RendezvousConfig) (*Rendezvous, error) {
 	r := &Rendezvous{
 		cfg: cfg, path: cfg.Path, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)), ending: make(chan struct{}),
-		expected: map[int]*expectation{}, visiting: map[int]*fdpass.Conn{}, refused: map[string]bool{}, changed: make(chan struct{}),
+		expected: map[int]*expectation{}, own: map[int]string{}, visiting: map[int]*fdpass.Conn{}, refused: map[string]bool{}, changed: make(chan struct{}),
 	}
 	for _, p := range cfg.Missed {
 		if lives(p) {
@@ -254,6 +256,30 @@ func (r *Rendezvous) expect(p ProcessState, take func(arrival)) {
 	}
 }
 
+// Settle has those told to drain and to end from now on who come back and are
+// known by no name: what a supervisor wrote down of them is lost, so that nobody
+// will ever take them over, and they would accept beside others for ever. It is
+// called when others accept. A second Settle does nothing.
+func (r *Rendezvous) Settle() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.settled = true
+}
+
+// claim notes a generation that this supervisor has, which is never dismissed,
+// whatever becomes of its channel. disclaim forgets it when it has ended.
+func (r *Rendezvous) claim(generation int, token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.own[generation] = token
+}
+
+func (r *Rendezvous) disclaim(generation int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.own, generation)
+}
+
 // forget ends an expectation.
 func (r *Rendezvous) forget(generation int) {
 	r.mu.Lock()
@@ -307,7 +333,7 @@ func (r *Rendezvous) serve() {
 }
 
 // enter judges a peer by what the kernel says of it: one that cannot be any that
-// is missed is not listened to.
+// is missed is not listened to, unless it may have to be dismissed.
 func (r *Rendezvous) enter(conn *fdpass.Conn, peer fdpass.Peer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -320,7 +346,7 @@ func (r *Rendezvous) enter(conn *fdpass.Conn, peer fdpass.Peer) error {
 		return errors.New("the supervisor ends")
 	case peer.UID != os.Geteuid():
 		return fmt.Errorf("uid %d is not that of the service", peer.UID)
-	case !known:
+	case !known && !r.settled:
 		return fmt.Errorf("process %d is no generation that is missed", peer.PID)
 	case r.visiting[peer.PID] != nil:
 		return fmt.Errorf("process %d is coming back already", peer.PID)
@@ -369,6 +395,8 @@ func (r *Rendezvous) admit(said fdpass.Rejoin, peer fdpass.Peer) (fdpass.Welcome
 	switch {
 	case said.Service != r.cfg.Service:
 		return fdpass.Welcome{}, fmt.Errorf("this is service %q", r.cfg.Service)
+	case e == nil && r.settled && !said.Proves(r.own[said.Generation]):
+		return fdpass.Welcome{}, &fdpass.Dismissal{Reason: fmt.Sprintf("generation %d is unknown to this supervisor, whose own generations serve: it is to drain and to end", said.Generation)}
 	case e == nil:
 		return fdpass.Welcome{}, fmt.Errorf("generation %d is not missed", said.Generation)
 	case !said.Proves(e.state.Token):

@@ -597,3 +597,47 @@ func TestWhoComesBackTwice(t *testing.T) {
 		})
 	}
 }
+
+// TestStrangersAreDismissedOnceOthersServe: only those of whom nothing is known,
+// and not before.
+func TestStrangersAreDismissedOnceOthersServe(t *testing.T) {
+	t.Parallel()
+	m := meet(t, myself(t, 3))
+	comes := func(generation int) *fdpass.PeerError {
+		t.Helper()
+		var said *fdpass.PeerError
+		if _, err := fdpass.GiveBack(m.dial(), rejoin(generation), []fdpass.Listener{m.http}); !errors.As(err, &said) {
+			t.Fatalf("generation %d is told %v", generation, err)
+		}
+		m.until("the end of its visit", func() bool {
+			m.Rendezvous.mu.Lock()
+			defer m.Rendezvous.mu.Unlock()
+			return len(m.visiting) == 0
+		})
+		return said
+	}
+	m.claim(8, secret)
+	m.claim(9, guessed)
+	if said := comes(4); said.Dismissed {
+		t.Errorf("dismissed before others serve: %v", said)
+	}
+	m.Settle()
+	m.Settle()
+	for generation, dismissed := range map[int]bool{4: true, 8: false, 9: true} {
+		if said := comes(generation); said.Dismissed != dismissed {
+			t.Errorf("generation %d is told %+v", generation, said)
+		}
+	}
+	m.disclaim(8)
+	if said := comes(8); !said.Dismissed {
+		t.Errorf("it is told %+v, though it has ended", said)
+	}
+	m.comesBack(3)
+	m.wantOnly(m.gather(soon), 3)
+	m.forget(3)
+	v := invite(t, -1) // no process that is missed
+	v.told(m.path, rejoin(4))
+	if said := v.answer(); !strings.Contains(said, "it is to drain and to end") {
+		t.Errorf("it says %q", said)
+	}
+}

@@ -23,7 +23,7 @@ func lived(t testing.TB, events ...Event) *Machine {
 
 // Conversations that lead to this or that.
 var (
-	toIdle = []Event{Boot{testRelease("v1")}, SaidReady{1, true}, ProbePassed{1}}
+	toIdle = []Event{Boot{Release: testRelease("v1")}, SaidReady{1, true}, ProbePassed{1}}
 	toGate = slices.Concat(toIdle, []Event{
 		Requested{Request: 1, Kind: KindUpgrade, WaitDrain: true, Program: &Program{Command: []string{"v2", "-x"}, Env: []string{"A=1"}}},
 		Admitted{1, testRelease("v2")}, SaidReady{2, true}, ProbePassed{2}})
@@ -355,4 +355,31 @@ func someOf(m *Machine, fates uint64) Recovered {
 		fates >>= 2
 	}
 	return e
+}
+
+// Numbers that generations may have of whom nothing is known are left out.
+func TestNumbersInUseAreNotGiven(t *testing.T) {
+	t.Parallel()
+	release := testRelease("v1")
+	m, err := NewMachine(Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Step(Boot{Release: release, After: 7})
+	if s := m.State(); s.Candidate == nil && s.Active == nil && s.Restarting == nil || s.Generations != 8 {
+		t.Errorf("after the start: %+v", s)
+	}
+	state := m.State()
+	for after, want := range map[int]int{0: 8, 3: 8, 8: 8, 12: 12} {
+		m, err := newMachine(Config{From: &State{Machine: state}, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := m.State().Generations; n != want {
+			t.Errorf("after %d: the highest number is %d, want %d", after, n, want)
+		}
+	}
+	if m, err = newMachine(Config{From: &State{Machine: MachineState{Phase: PhaseIdle}}, After: 3}); err != nil || m.State().Generations != 0 {
+		t.Fatalf("one that had not begun: %+v, %v", m, err)
+	}
 }

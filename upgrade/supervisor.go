@@ -43,6 +43,9 @@ type Config struct {
 	// its generations live. Otherwise it has executed this one in its place.
 	Killed    bool
 	Survivors []Survivor
+	// After is the highest number that a generation has which may live beside
+	// those of From; no generation is given one up to it.
+	After int
 	// Persist, if set, is called from the goroutine of Run with what the next
 	// supervisor would have to know, each time that changes: before anything is
 	// done that follows from it.
@@ -252,10 +255,14 @@ func New(cfg Config) (*Supervisor, error) {
 }
 
 func newMachine(cfg Config) (*Machine, error) {
-	if cfg.From != nil {
-		return RestoreMachine(cfg.Policy, cfg.From.Machine)
+	if cfg.From == nil {
+		return NewMachine(cfg.Policy)
 	}
-	return NewMachine(cfg.Policy)
+	state := cfg.From.Machine
+	if state.Generations > 0 { // otherwise it has not begun
+		state.Generations = max(state.Generations, cfg.After)
+	}
+	return RestoreMachine(cfg.Policy, state)
 }
 
 // Run starts the first generation, or goes on from Config.From, and supervises until ctx is done or Stop is
@@ -301,7 +308,7 @@ func (s *Supervisor) begin() error {
 	if err != nil {
 		return fmt.Errorf("cannot start: %w", err)
 	}
-	s.step(Boot{release})
+	s.step(Boot{Release: release, After: s.cfg.After})
 	return nil
 }
 

@@ -152,7 +152,7 @@ func parseEvent(t *testing.T, m *Machine, text string) Event {
 	name, args := words[0], words[1:]
 	switch name {
 	case "boot":
-		return Boot{testRelease(args[0])}
+		return Boot{Release: testRelease(args[0])}
 	case "upgrade", "rollback":
 		return parseRequest(Kind(name), args)
 	case "admitted":

@@ -21,12 +21,13 @@ const needTimeout = 2 * time.Second
 
 // keepGenerations returns what keeps hold of all processes of a generation:
 // control groups where systemd has delegated them, or else their environment, and
-// that this process becomes the parent of orphans.
-func keepGenerations(log *slog.Logger) upgrade.Keeper {
+// that this process becomes the parent of orphans. service is the mark that all
+// generations of the service have.
+func keepGenerations(service string, log *slog.Logger) keeper {
 	tree, err := cgroup.Own()
 	if err == nil {
 		log.Info("keeps every generation in a control group of its own", "below", tree.Path())
-		return groups{tree, log}
+		return groups{tree, service, log}
 	}
 	if !errors.Is(err, cgroup.ErrNotDelegated) {
 		log.Warn("cannot use control groups", "error", err)
@@ -36,7 +37,7 @@ func keepGenerations(log *slog.Logger) upgrade.Keeper {
 	if err := orphan.Adopt(); err != nil {
 		log.Warn("cannot become the parent of orphans; those that leave their generation may be left", "error", err)
 	}
-	return markers{log}
+	return markers{service, log}
 }
 
 // children are the processes that the launcher waits for. The methods may be
@@ -83,8 +84,9 @@ func (c *children) reap(ended <-chan struct{}, log *slog.Logger) {
 
 // groups keep generations in control groups.
 type groups struct {
-	tree *cgroup.Tree
-	log  *slog.Logger
+	tree    *cgroup.Tree
+	service string
+	log     *slog.Logger
 }
 
 // Hold makes the group, or finds it.
@@ -93,18 +95,18 @@ func (g groups) Hold(generation int, token string) (upgrade.Hold, error) {
 	if err != nil {
 		return nil, err
 	}
-	return groupHold{group, orphan.Marker(generation, token), g.log.With("generation", generation)}, nil
+	return groupHold{group, []string{g.service, orphan.Marker(generation, token)}, g.log.With("generation", generation)}, nil
 }
 
 type groupHold struct {
-	group  *cgroup.Group
-	marker string // for the command sweep, which may be run where groups cannot be seen
-	log    *slog.Logger
+	group *cgroup.Group
+	marks []string // for the command sweep, which may be run where groups cannot be seen
+	log   *slog.Logger
 }
 
 func (h groupHold) Group() int    { return h.group.FD() }
 func (h groupHold) Path() string  { return h.group.Path() }
-func (h groupHold) Env() []string { return []string{h.marker} }
+func (h groupHold) Env() []string { return h.marks }
 
 // Within has start fork a child in the group, where its descriptor is of no use.
 func (h groupHold) Within(start func() error) error {
@@ -142,21 +144,25 @@ func (h groupHold) End() {
 }
 
 // markers know generations by their environment.
-type markers struct{ log *slog.Logger }
+type markers struct {
+	service string
+	log     *slog.Logger
+}
 
 // Hold makes the mark.
 func (m markers) Hold(generation int, token string) (upgrade.Hold, error) {
-	return &markerHold{marker: orphan.Marker(generation, token), log: m.log.With("generation", generation)}, nil
+	return &markerHold{service: m.service, marker: orphan.Marker(generation, token), log: m.log.With("generation", generation)}, nil
 }
 
 type markerHold struct {
-	marker string
-	log    *slog.Logger
+	service string
+	marker  string
+	log     *slog.Logger
 }
 
 func (h *markerHold) Group() int    { return -1 }
 func (h *markerHold) Path() string  { return "" }
-func (h *markerHold) Env() []string { return []string{h.marker} }
+func (h *markerHold) Env() []string { return []string{h.service, h.marker} }
 func (h *markerHold) Kill()         {}
 
 // Within has nothing to enter.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type listeners struct {
 	sockets []*listen.Socket
 	state   []listenerState // in the order of sockets
 	closed  bool
+	stay    bool // the files of Unix sockets, when the sockets are closed
 }
 
 // left is what the next supervisor has to know of the listeners. Descriptors are
@@ -96,9 +98,26 @@ func (h *listeners) close() error {
 	h.closed = true
 	var errs []error
 	for _, s := range h.sockets {
-		errs = append(errs, s.Close())
+		if h.stay {
+			errs = append(errs, s.Leave())
+		} else {
+			errs = append(errs, s.Close())
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// keepFiles has the files of Unix sockets stay when these are closed: somebody
+// else holds the sockets for the next supervisor, and clients wait there.
+func (h *listeners) keepFiles() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stay = true
+}
+
+// hasFiles reports whether there is a file to be kept.
+func (h *listeners) hasFiles() bool {
+	return slices.ContainsFunc(h.sockets, func(s *listen.Socket) bool { return s.File() != listen.FileID{} })
 }
 
 // audit checks that each listener is what it was and accepts, and repairs what

@@ -9,17 +9,17 @@ import (
 )
 
 // observed is a supervisor whose status tells of the accept queues as well, and
-// which departs before it stops.
+// which parts with others before it stops.
 type observed struct {
 	*upgrade.Supervisor
-	figures func() []health.Figures // nil: the queues are not looked at
-	depart  func(context.Context)   // nil: there is nothing to do
+	figures func() []health.Figures             // nil: the queues are not looked at
+	part    func(ctx context.Context, now bool) // nil: there is nothing to do
 }
 
 // Stop drains, or kills if now is set, and returns when all has ended.
 func (o observed) Stop(ctx context.Context, now bool) error {
-	if o.depart != nil && !now {
-		o.depart(ctx)
+	if o.part != nil {
+		o.part(ctx, now)
 	}
 	return o.Supervisor.Stop(ctx, now)
 }

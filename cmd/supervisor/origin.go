@@ -41,6 +41,9 @@ type origin struct {
 	missed []upgrade.ProcessState
 	// gathered are those that came back, and what they gave back.
 	gathered upgrade.Gathered
+	// stored is what a supervisor that ended for this start wrote down of the
+	// listeners that the service manager has in store.
+	stored []handover.Listener
 	// unclaimed are the names under which the service manager keeps what nobody
 	// asks for any more.
 	unclaimed []string
@@ -98,6 +101,24 @@ func (o *origin) recall(d *rundir.Dir, service string, log *slog.Logger) {
 	d.Succeed(state.Made)
 }
 
+// recallStored reads what a supervisor left that ended for this start.
+func (o *origin) recallStored(d *rundir.Dir, log *slog.Logger) {
+	if o.state != nil || d.Left {
+		return
+	}
+	state, err := handover.Load(d.Stored())
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		log.Warn("what the last supervisor left of its listeners cannot be used", "error", err)
+		return
+	}
+	if boot, err := handover.ThisBoot(); err == nil && state.SameBoot(boot) == nil {
+		o.stored = state.Listeners
+	}
+}
+
 // advice says what is to be done about generations that hold the listeners.
 func (o *origin) advice() string {
 	if o.unusable != nil {
@@ -130,6 +151,14 @@ func (o *origin) handed() *handover.State {
 // follows tells that another supervisor was here before, whose generations may
 // serve.
 func (o *origin) follows() bool { return o != nil && o.state != nil }
+
+// known are the generations that another supervisor wrote down.
+func (o *origin) known() ancestry {
+	if o.state == nil {
+		return nil
+	}
+	return o.state.Supervisor.Generations
+}
 
 // alive are the generations that another supervisor has left and that live.
 func (o *origin) alive() []int {

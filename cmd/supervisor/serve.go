@@ -43,7 +43,8 @@ type host struct {
 	origin     *origin
 	dir        *rundir.Dir
 	rendezvous *upgrade.Rendezvous
-	keeper     upgrade.Keeper
+	keeper     keeper
+	strangers  *strangers
 	listeners  *listeners
 	queues     *queues // of the listeners
 	control    net.Listener
@@ -96,6 +97,10 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 		return err
 	}
 	h.origin.recall(h.dir, h.cfg.ServiceName(), h.log)
+	h.origin.recallStored(h.dir, h.log)
+	if err := h.checkPaths(); err != nil {
+		return err
+	}
 	h.rendezvous, err = upgrade.OpenRendezvous(upgrade.RendezvousConfig{
 		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed, Cookies: h.origin.cookies(),
 		StatsInterval: statsInterval(len(h.origin.cookies())), Logger: h.log,
@@ -104,8 +109,13 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 		return err
 	}
 	h.origin.gather(ctx, h.rendezvous, h.cfg.UpgradeProgram(), h.log)
-	h.keeper = keepGenerations(h.log)
+	service, err := serviceMarker(h.dir)
+	if err != nil {
+		return err
+	}
+	h.keeper = keepGenerations(service, h.log)
 	h.origin.bury(h.keeper, h.log) // what generations left may hold their listeners
+	h.strangers = meet(h.keeper, h.origin.known(), h.cfg.Policy().StopGrace, h.log)
 	if err := h.openListeners(ctx); err != nil {
 		return err
 	}
@@ -244,11 +254,12 @@ func (h *host) supervise() (err error) {
 		Logger:    h.log,
 		Reported:  h.stats.Reported,
 		Persist:   h.persist,
-		Changed:   h.announcer.changed,
+		Changed:   h.changed,
+		After:     h.strangers.highest,
 		Killed:    h.origin.killed,
 		Survivors: h.origin.gathered.Survivors,
 		Listeners: h.listeners.status(),
-		Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
+		Launcher: parting{strangers: h.strangers, Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
 			Rendezvous:    h.rendezvous,
 			Keeper:        h.keeper,
 			Children:      h.children.set,
@@ -264,7 +275,7 @@ func (h *host) supervise() (err error) {
 			StatsInterval: statsInterval(len(h.listeners.all)),
 			Counted:       h.counted,
 			Logger:        h.log,
-		}),
+		})},
 	}
 	if from := h.origin.state; from != nil {
 		cfg.From = &from.Supervisor
@@ -314,7 +325,7 @@ func (h *host) run(ctx context.Context) error {
 	version := ownVersion()
 	version.Service, version.PID = h.cfg.ServiceName(), os.Getpid()
 	scrapes := h.stats.Handler(h.log)
-	outward := observed{supervisor, h.queues.Figures, h.depart}
+	outward := observed{supervisor, h.queues.Figures, h.part}
 	h.server = control.NewServer(control.ServerConfig{
 		Supervisor: outward, Version: version, Metrics: scrapes, Logger: h.log,
 		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},

@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
+	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/systemd"
@@ -61,6 +61,7 @@ func (o *origin) sources(ctx context.Context, cfg config.Config, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	o.clear(specs, log)
 	given := slices.Clone(o.gathered.Listeners)
 	for _, spec := range specs {
 		s, err := o.source(ctx, spec, log)
@@ -152,12 +153,8 @@ func (o *origin) is(fd int, spec listen.Spec) bool {
 	if err != nil || !sameNetwork(l.Network, spec.Network) {
 		return false
 	}
-	if o.state != nil {
-		for _, known := range o.state.Listeners {
-			if known.Name == spec.Name {
-				return known.Spec == spec.String() && fdpass.Cookie(known.Cookie) == l.Cookie
-			}
-		}
+	if known, ok := o.written(spec.Name); ok {
+		return known.Spec == spec.String() && fdpass.Cookie(known.Cookie) == l.Cookie && (o.state != nil || known.File == nil || isThere(known))
 	}
 	if want, err := netip.ParseAddrPort(spec.Address); err == nil && want.Port() != 0 {
 		have, err := netip.ParseAddrPort(l.Address)
@@ -166,14 +163,49 @@ func (o *origin) is(fd int, spec listen.Spec) bool {
 	return !strings.HasPrefix(spec.Network, "unix") || l.Address == spec.Address && reachable(spec)
 }
 
-// reachable reports whether a Unix socket has its file: that of a stored one goes
-// with the supervisor that ended in an orderly way, and nobody reaches it then.
+// written is what another supervisor wrote down of a listener.
+func (o *origin) written(name string) (handover.Listener, bool) {
+	all := o.stored
+	if o.state != nil {
+		all = o.state.Listeners
+	}
+	if i := slices.IndexFunc(all, func(l handover.Listener) bool { return l.Name == name }); i >= 0 {
+		return all[i], true
+	}
+	return handover.Listener{}, false
+}
+
+// isThere reports whether a Unix socket still has the file that was made for it.
+func isThere(l handover.Listener) bool {
+	now, err := listen.Identify(l.Address)
+	return err == nil && l.File != nil && now == listen.FileID{Dev: l.File.Dev, Ino: l.File.Ino}
+}
+
+// clear removes the files that were left with stored sockets for this supervisor,
+// which has no use for them: what is asked for has changed, or the sockets are not
+// in store.
+func (o *origin) clear(specs []listen.Spec, log *slog.Logger) {
+	for _, l := range o.stored {
+		used := slices.ContainsFunc(specs, func(s listen.Spec) bool {
+			return s.Name == l.Name && slices.ContainsFunc(o.passed.Stored, func(d systemd.Descriptor) bool { return o.is(d.FD, s) })
+		})
+		if used || !isThere(l) {
+			continue
+		}
+		if err := os.Remove(l.Address); err != nil {
+			log.Warn("cannot remove the file of a Unix socket that is not used any more", "listener", l.Name, "file", l.Address, "error", err)
+		}
+	}
+}
+
+// reachable reports whether a Unix socket has its file, without which nobody
+// reaches a stored one.
 func reachable(spec listen.Spec) bool {
 	if strings.HasPrefix(spec.Address, "@") {
 		return true
 	}
-	info, err := os.Lstat(spec.Address)
-	return err == nil && info.Mode().Type() == fs.ModeSocket
+	_, err := listen.Identify(spec.Address)
+	return err == nil
 }
 
 // sameNetwork compares what a socket is with what was asked for.
@@ -184,18 +216,14 @@ func sameNetwork(is, asked string) bool {
 // file is the file that another supervisor made for a listener, and this one
 // removes.
 func (o *origin) file(spec listen.Spec) listen.FileID {
+	if known, ok := o.written(spec.Name); ok && known.File != nil {
+		return listen.FileID{Dev: known.File.Dev, Ino: known.File.Ino}
+	}
 	if o.state != nil {
-		for _, l := range o.state.Listeners {
-			if l.Name == spec.Name && l.File != nil {
-				return listen.FileID{Dev: l.File.Dev, Ino: l.File.Ino}
-			}
-		}
 		return listen.FileID{}
 	}
-	if info, err := os.Lstat(spec.Address); err == nil && info.Mode().Type() == fs.ModeSocket {
-		if st, ok := info.Sys().(*syscall.Stat_t); ok { // a stored socket is bound to it
-			return listen.FileID{Dev: uint64(st.Dev), Ino: st.Ino}
-		}
+	if file, err := listen.Identify(spec.Address); err == nil { // a stored socket is bound to it
+		return file
 	}
 	return listen.FileID{}
 }
@@ -256,4 +284,27 @@ func (o *origin) warnOfUnserved(all []source, given []fdpass.Listener, log *slog
 		log.Warn("no generation that serves on has this listener, so clients wait there; give it one by supervisor upgrade --force",
 			"listener", now.Name, "network", now.Network, "address", now.Address)
 	}
+}
+
+// checkPaths refuses Unix sockets in the run directory, which is the supervisor's
+// own: it is locked, and removed at the end with what is in it.
+func (h *host) checkPaths() error {
+	specs, err := listen.ParseSpecs(h.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	own, err := os.Stat(h.dir.Path)
+	if err != nil {
+		return fmt.Errorf("cannot look at the run directory: %w", err)
+	}
+	for _, spec := range specs {
+		if !strings.HasPrefix(spec.Network, "unix") || strings.HasPrefix(spec.Address, "@") {
+			continue
+		}
+		if dir, err := os.Stat(filepath.Dir(spec.Address)); err == nil && os.SameFile(own, dir) {
+			return fmt.Errorf("cannot open listener %q at %s: the directory %s is reserved for the supervisor's own files; choose another directory",
+				spec.Name, spec.URL(), h.dir.Path)
+		}
+	}
+	return nil
 }

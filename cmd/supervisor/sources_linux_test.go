@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
+	"example.com/supervisor/cmd/supervisor/internal/handover"
+	"example.com/supervisor/fdpass"
+	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/systemd"
 	"golang.org/x/sys/unix"
 )
@@ -38,8 +41,8 @@ func reach(t *testing.T, path string) {
 	conn.Close()
 }
 
-// TestStoredSocketWithoutItsFileIsNotTaken: the supervisor that was stopped has
-// removed the file, as of any socket that it had made.
+// TestStoredSocketWithoutItsFileIsNotTaken: nobody reaches it. Nothing was written
+// down of it here, as by a supervisor that died before it could.
 func TestStoredSocketWithoutItsFileIsNotTaken(t *testing.T) {
 	t.Parallel()
 	for _, gone := range []bool{false, true} {
@@ -76,6 +79,78 @@ func TestStoredSocketWithoutItsFileIsNotTaken(t *testing.T) {
 		if _, err := os.Lstat(path); err == nil {
 			t.Error("the file is left")
 		}
+	}
+}
+
+// TestStoredSocketIsTakenIfItsFileIsStillThat: a supervisor that was started again
+// has left the file, which may be another one now, or asked for otherwise.
+func TestStoredSocketIsTakenIfItsFileIsStillThat(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		asked  string // for the listener, behind its path
+		change func(t *testing.T, path string)
+		taken  bool
+	}{
+		"still":          {taken: true},
+		"another file":   {change: replaced},
+		"another mode":   {asked: "?mode=0600"},
+		"another socket": {change: func(*testing.T, string) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "s")
+			d := stored(t, path)
+			kept, err := unix.FcntlInt(uintptr(d.FD), unix.F_DUPFD_CLOEXEC, 3) // the store's own
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(kept)
+			l, err := fdpass.Describe("local", d.FD)
+			if err != nil {
+				t.Fatal(err)
+			}
+			was, err := listen.Identify(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := handover.Listener{
+				Name: "local", Network: "unix", Address: path, Cookie: uint64(l.Cookie), Spec: "local=unix://" + path,
+				File: &handover.FileIdentity{Dev: was.Dev, Ino: was.Ino},
+			}
+			if name == "another socket" {
+				left.Cookie++
+			}
+			if c.change != nil {
+				c.change(t, path)
+			}
+			o := &origin{passed: systemd.Inherited{Stored: []systemd.Descriptor{d}}, stored: []handover.Listener{left}}
+			all, err := o.sources(t.Context(), config.Config{Listen: []string{"local=unix://" + path + c.asked}}, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			reach(t, path)
+			if taken := len(o.unclaimed) == 0; taken != c.taken || all[0].taken != c.taken {
+				t.Errorf("it was taken: %t, want %t", taken, c.taken)
+			}
+			if err := all[0].socket.Close(); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Lstat(path); err == nil {
+				t.Error("the file is left")
+			}
+		})
+	}
+}
+
+// replaced puts the file of a socket that is gone there.
+func replaced(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Rename(path, path+".old"); err != nil { // its number is not given again
+		t.Fatal(err)
+	}
+	d := stored(t, path)
+	if err := unix.Close(d.FD); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -67,7 +67,7 @@ func TestDamagedStateIsNotBelieved(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l := found(t, []string{program}, "--listen", "http=tcp://127.0.0.1:"+port)
+			l := found(t, []string{program}, "--listen", "http=tcp://127.0.0.1:"+port, "--queue", "*:off")
 			l.keepsDir = true // who made it was written down there
 			pid := l.serves().Generations[0].PID
 			l.kill()

@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
+	"example.com/supervisor/internal/orphan"
 	"example.com/supervisor/upgrade"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -76,10 +78,39 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 	}
 	defer unlock()
 	state, err := readState(filepath.Join(dir, rundir.StateFile))
-	if err != nil {
+	kin, kinErr := kinOf(dir, state.Generations)
+	if kinErr != nil {
+		return kinErr
+	}
+	if err != nil && len(kin) == 0 {
+		if end, _ := judge(s.e.getenv("SERVICE_RESULT"), false, s.now); end { // what has a control group is known by that
+			err = errors.Join(err, endAll(cmd.Context(), nil, nil))
+		}
 		return fmt.Errorf("cannot tell what was left: %w", err)
 	}
-	return s.sweep(cmd.Context(), state, endAll)
+	if err != nil {
+		fmt.Fprintf(s.e.err, "cannot read what the dead supervisor wrote down, so goes by the marks of processes: %v\n", err)
+	}
+	return s.sweep(cmd.Context(), withKin(state, kin), func(ctx context.Context, left []upgrade.ProcessState, log *slog.Logger) error {
+		errs := []error{endAll(ctx, left, log)}
+		for _, k := range kin {
+			errs = append(errs, orphan.End(ctx, k.Marker, log))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// withKin adds generations that are known by their marks alone.
+func withKin(state upgrade.State, kin []orphan.Kin) upgrade.State {
+	state.Generations = slices.Clone(state.Generations)
+	for _, k := range kin {
+		p := upgrade.ProcessState{Generation: k.Generation}
+		if len(k.First) > 0 {
+			p.PID, p.StartTicks = k.First[0].PID, k.First[0].Start
+		}
+		state.Generations = append(state.Generations, p)
+	}
+	return state
 }
 
 // sweep ends the generations of state, or says why not.

@@ -320,7 +320,11 @@ class Homecoming:
     def obey(self, message):
         if message is None:
             raise Failure("the supervisor closed the connection")
-        if message["type"] == "error":
+        if message["type"] == "error" and message.get("dismissed"):
+            self.fail(f"the supervisor dismissed this generation: {message.get('reason')}")
+            self.server.home = None
+            self.server.drain([], 30, final=True)
+        elif message["type"] == "error":
             self.fail(f"the supervisor refused: {message.get('reason')}", PACE)
         elif message["type"] == "received" and self.given > 0:
             batch = self.batches[self.given - 1]

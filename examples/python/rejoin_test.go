@@ -167,6 +167,29 @@ func TestEchoSaysOnceWhyItCannotRejoin(t *testing.T) {
 	}
 }
 
+func TestEchoEndsWhenItIsDismissed(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "r.sock")
+	l := listen(t, "echo")
+	g := startAt(t, path, l)
+	open := dial(t, l)
+	echo(t, open, "hello")
+	r := returnTo(t, path)
+	g.conn.Close()
+	c := g.visit(r)
+	if _, _, err := fdpass.TakeBack(c, func(fdpass.Rejoin) (fdpass.Welcome, error) {
+		return fdpass.Welcome{}, &fdpass.Dismissal{Reason: "others serve"}
+	}); err == nil {
+		t.Error("no error")
+	}
+	c.Close()
+	echo(t, open, "to the end")
+	open.Close()
+	if err := g.wait(); err != nil || !strings.Contains(g.err.String(), "others serve") {
+		t.Errorf("%v: %s", err, g.err.String())
+	}
+}
+
 func TestEchoEndsWhenTheServiceWasStopped(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "run")

@@ -24,6 +24,20 @@ const (
 // A FileID identifies a file while it, or a socket bound to it, is open.
 type FileID struct{ Dev, Ino uint64 }
 
+// Identify returns what identifies the file of the Unix socket at path. Anything
+// else there is an error.
+func Identify(path string) (FileID, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return FileID{}, fmt.Errorf("cannot look at a socket: %w", err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || info.Mode().Type() != fs.ModeSocket {
+		return FileID{}, fmt.Errorf("%s is not a socket but a %s", path, describe(info.Mode()))
+	}
+	return identify(stat), nil
+}
+
 // openPath opens a Unix socket that has a file. Everything between the look at
 // the path and the finished socket happens under a lock of its directory, so
 // that of any number of openers exactly one wins.

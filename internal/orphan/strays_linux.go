@@ -26,14 +26,18 @@ func newReader(marker string) *reader {
 
 // has reports whether a process that lives has the marker. One whose environment
 // may not be read has not.
-func (r *reader) has(pid int) bool {
+func (r *reader) has(pid int) bool { return hasMarker(r.environ(pid), r.marker) }
+
+// environ is the environment of a process, until the next call; nothing if it may
+// not be read.
+func (r *reader) environ(pid int) []byte {
 	for {
 		text, err := readProc(pid, "environ", r.buf)
 		if errors.Is(err, io.ErrShortBuffer) && len(r.buf) < environLimit {
 			r.buf = make([]byte, 4*len(r.buf))
 			continue
 		}
-		return hasMarker(text, r.marker)
+		return text
 	}
 }
 

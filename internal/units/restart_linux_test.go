@@ -51,8 +51,8 @@ func TestRestartWithoutASocketUnit(t *testing.T) {
 	})
 }
 
-// TestRestartWithoutASocketUnitOfAFile: the file of a Unix socket goes with the
-// service, so the next start makes both anew, whatever is in the store.
+// TestRestartWithoutASocketUnitOfAFile: the file of a Unix socket stays while the
+// service manager has the socket in store, so that clients wait there.
 func TestRestartWithoutASocketUnitOfAFile(t *testing.T) {
 	const path = "/var/lib/supervisor/web/web.sock"
 	each(t, func(t *testing.T, m machine) {
@@ -61,13 +61,13 @@ func TestRestartWithoutASocketUnitOfAFile(t *testing.T) {
 		s.install(t, "web", "--no-socket", "--listen", "http=unix://"+path, "--bake", "200ms", "--", current)
 		s.Systemctl(t, "start", "web.service")
 		traffic := load.Traffic{Pattern: load.NewConnection, Rate: 50, Target: "unix://" + path}
+		run := s.only(t, traffic)
 		for range 2 {
 			s.stored(t, "1")
-			s.unharmed(t, s.only(t, traffic))
+			served(t, s, run)
 			s.Systemctl(t, "restart", "web.service")
 			s.active(t, 1)
 		}
-		run := s.only(t, traffic)
 		served(t, s, run)
 		before := s.active(t, 1)
 		s.Kill(t, before.PID, syscall.SIGKILL) // the file stays

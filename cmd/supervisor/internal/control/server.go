@@ -224,6 +224,8 @@ func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
 	if err := readBody(w, r, func() error { return decodeBody(r.Body, &request) }); err != nil {
 		return
 	}
+	who, _ := r.Context().Value(peerKey{}).(identity)
+	s.cfg.Logger.Info("is told to stop over the control socket", "peer_uid", who.peer.UID, "peer_pid", who.peer.PID, "at_once", request.Now)
 	// A caller that goes away has asked all the same.
 	if err := s.cfg.Supervisor.Stop(context.WithoutCancel(r.Context()), request.Now); err != nil {
 		refuse(w, http.StatusInternalServerError, fmt.Errorf("cannot stop: %w", err))

@@ -30,6 +30,9 @@ const (
 	// StateFile is the name of the file from which the next supervisor learns of
 	// them.
 	StateFile = "state.json"
+	// StoredFile is the name of the file in which a supervisor that is started
+	// again leaves what sockets the service manager keeps for the next.
+	StoredFile = "stored.json"
 	// maxPath is the length of the longest path of a Unix socket, in bytes:
 	// sun_path without its terminating NUL (unix(7)).
 	maxPath = 107
@@ -92,6 +95,9 @@ type Dir struct {
 	// Left tells that a supervisor that was killed left its control socket or
 	// its state here. Its generations may live.
 	Left bool
+
+	// Passes tells that StoredFile is for the next supervisor.
+	Passes bool
 
 	lock  *os.File // the directory itself; flock(2)
 	made  []string // the directories made, outermost first
@@ -297,7 +303,8 @@ func isPrivate(name string) bool {
 
 // isOurs tells the files of the supervisor and of its generations.
 func isOurs(name string) bool {
-	return isPrivate(name) || name == ControlSocket || name == RendezvousSocket || strings.HasPrefix(name, StateFile)
+	return isPrivate(name) || name == ControlSocket || name == RendezvousSocket ||
+		strings.HasPrefix(name, StateFile) || strings.HasPrefix(name, StoredFile)
 }
 
 func (d *Dir) sweep(ours func(name string) bool) error {
@@ -326,6 +333,10 @@ func (d *Dir) Rendezvous() string { return filepath.Join(d.Path, RendezvousSocke
 // to know.
 func (d *Dir) State() string { return filepath.Join(d.Path, StateFile) }
 
+// Stored is the path of the file in which the next supervisor finds what sockets
+// the service manager keeps for it.
+func (d *Dir) Stored() string { return filepath.Join(d.Path, StoredFile) }
+
 // Close removes the sockets and the directories that supervisors made,
 // unless somebody's files are in them, and gives up the lock. What a dead
 // supervisor left stays if Listen was not called.
@@ -333,7 +344,7 @@ func (d *Dir) Close() error {
 	if d.Left {
 		return d.lock.Close()
 	}
-	err := d.sweep(isOurs)
+	err := d.sweep(func(name string) bool { return isOurs(name) && !(d.Passes && name == StoredFile) })
 	made := d.made
 	if d.place.Ours {
 		made = []string{filepath.Dir(d.Path), d.Path}
@@ -349,7 +360,7 @@ func (d *Dir) Close() error {
 // Listen opens the control socket, mode 0600, in the place of one that a dead
 // supervisor left. Closing it removes its file.
 func (d *Dir) Listen() (net.Listener, error) {
-	if err := d.sweep(func(name string) bool { return name == ControlSocket }); err != nil {
+	if err := d.sweep(func(name string) bool { return name == ControlSocket || name == StoredFile }); err != nil {
 		return nil, err
 	}
 	d.Left = false
