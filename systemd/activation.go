@@ -93,8 +93,8 @@ func Match(units []Descriptor, want []string) ([]Descriptor, error) {
 	}
 	for _, d := range units {
 		if !slices.Contains(want, d.Name) {
-			errs = append(errs, fmt.Errorf("systemd passed a listener %q that nobody asked for: "+
-				"ask for it, or take its socket unit out of Sockets= in the service unit (and that service out of Service= in the socket unit)", d.Name))
+			errs = append(errs, fmt.Errorf("systemd passed a listener %[1]q that nobody asked for: "+
+				"say --listen %[1]s=systemd in ExecStart=, or take its socket unit out of Sockets= in the service unit (and that service out of Service= in the socket unit)", d.Name))
 		}
 	}
 	if len(errs) > 0 {

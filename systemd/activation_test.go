@@ -28,7 +28,7 @@ func TestMatchNamesTheLineToMend(t *testing.T) {
 	}{
 		{units, []string{"dns", "http"}, []string{
 			`"http" is missing (systemd passed "dns", "htpp")`, "FileDescriptorName=http", "Sockets=",
-			`"htpp" that nobody asked for`,
+			`"htpp" that nobody asked for: say --listen htpp=systemd`,
 		}},
 		{units, []string{"htpp"}, []string{`"dns" that nobody asked for`, "Sockets="}},
 		{nil, []string{"http"}, []string{`"http" is missing (systemd passed none)`}},

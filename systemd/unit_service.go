@@ -138,6 +138,9 @@ func (u Unit) places(b *strings.Builder) {
 	name := u.instance()
 	fmt.Fprintf(b, `
 User=%[2]s
+# The program's output is tagged so in the journal; the supervisor's own entries
+# are tagged supervisor.
+SyslogIdentifier=%[1]s
 RuntimeDirectory=supervisor/%[1]s
 # What the next supervisor needs to adopt generations is in it.
 RuntimeDirectoryPreserve=restart

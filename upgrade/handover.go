@@ -145,9 +145,15 @@ func (s *Supervisor) persist() {
 	if reflect.DeepEqual(st, s.persisted) {
 		return
 	}
-	s.persisted = st
-	s.cfg.Persist(st)
+	s.persisted = State{}
+	if s.cfg.Persist(st) == nil {
+		s.persisted = st
+	}
 }
+
+// WriteDown has the state written down if that has failed. An error is that the
+// supervisor has ended, or that ctx is done.
+func (s *Supervisor) WriteDown(ctx context.Context) error { return s.postFor(ctx, s.persist) }
 
 func withoutSamples(queues []QueueAccount) []QueueAccount {
 	queues = slices.Clone(queues)

@@ -250,6 +250,10 @@ func (noHold) Memory(int) (uint64, bool)       { return 0, false }
 func (noHold) Kill()                           {}
 func (noHold) End()                            {}
 
+// EnvGeneration is the variable in the environment of a process of a generation,
+// and of a probe command, that says which one: its number.
+const EnvGeneration = "SUPERVISOR_GENERATION"
+
 // CleanEnv returns env without the variables that tell a process of
 // descriptors or of a service manager that are meant for its parent.
 func CleanEnv(env []string) []string {

@@ -1,7 +1,6 @@
 package upgrade
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +24,13 @@ func (p *process) openProbe() (int, error) {
 		return -1, fmt.Errorf("probe socket: %w", err)
 	}
 	// The mode of the descriptor becomes that of the file (unix(7)).
-	err = errors.Join(unix.Fchmod(fd, 0o600), unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 16))
+	err = unix.Fchmod(fd, 0o600)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err == nil {
+		err = unix.Listen(fd, 16)
+	}
 	if err != nil {
 		closeFD(fd)
 		return -1, fmt.Errorf("probe socket %s: %w", path, err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -160,10 +161,11 @@ func (p *process) command(channel *os.File) *exec.Cmd {
 	cfg := p.launcher.cfg
 	group := p.hold.Group()
 	return &exec.Cmd{
-		Path:       p.release.Path,
-		Args:       p.release.Command,
-		Dir:        p.release.Dir,
-		Env:        slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Env, p.hold.Env(), []string{fdpass.EnvFD + "=3"}),
+		Path: p.release.Path,
+		Args: p.release.Command,
+		Dir:  p.release.Dir,
+		Env: slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Env, p.hold.Env(),
+			[]string{EnvGeneration + "=" + strconv.Itoa(p.number), fdpass.EnvFD + "=3"}),
 		Stdout:     cfg.Stdout,
 		Stderr:     cfg.Stderr,
 		ExtraFiles: []*os.File{channel},

@@ -156,6 +156,12 @@ type Status struct {
 	Service string    `json:"service"`
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
+	// SupervisorStarted is when this supervisor took over from another one, by
+	// reexec or after a crash; as Started if it did not.
+	SupervisorStarted time.Time `json:"supervisor_started"`
+	// Trouble is why a next supervisor could not take over from this one; "" if it
+	// could. It is not known to a Supervisor itself.
+	Trouble string `json:"trouble,omitempty"`
 	// Phase is idle, or the phase of the running upgrade.
 	Phase Phase `json:"phase"`
 	// PhaseEnds is when the phase is over at the latest; nil if it has no end.

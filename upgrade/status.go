@@ -9,7 +9,7 @@ import (
 func (s *Supervisor) status() (Status, []Process) {
 	m := s.machine
 	st := Status{
-		Service: s.cfg.Service, PID: os.Getpid(), Started: s.started,
+		Service: s.cfg.Service, PID: os.Getpid(), Started: s.started, SupervisorStarted: s.begun,
 		Phase: m.phase, Stopping: m.stopping,
 		Generations: []GenerationStatus{}, Listeners: s.cfg.Listeners,
 		Restarts: s.restarts, Release: m.release, Previous: m.previous,

@@ -48,8 +48,9 @@ type Config struct {
 	After int
 	// Persist, if set, is called from the goroutine of Run with what the next
 	// supervisor would have to know, each time that changes: before anything is
-	// done that follows from it.
-	Persist func(State)
+	// done that follows from it. After an error it is tried again at the next step,
+	// or by WriteDown.
+	Persist func(State) error
 }
 
 // A Launcher starts generations.
@@ -189,7 +190,8 @@ type Supervisor struct {
 	log     *slog.Logger
 	inbox   chan func()
 	done    chan struct{} // closed when no more work is taken
-	started time.Time
+	started time.Time     // of the service: of the first in a row of supervisors
+	begun   time.Time
 
 	machine     *Machine
 	generations map[int]*member
@@ -239,12 +241,14 @@ func New(cfg Config) (*Supervisor, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	now := time.Now()
 	s := &Supervisor{
 		cfg:         cfg,
 		log:         cfg.Logger,
 		inbox:       make(chan func()),
 		done:        make(chan struct{}),
-		started:     time.Now(),
+		started:     now,
+		begun:       now,
 		machine:     machine,
 		generations: map[int]*member{},
 		callers:     map[uint64]*caller{},

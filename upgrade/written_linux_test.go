@@ -21,9 +21,9 @@ func TestNobodyHearsOfWhatIsNotWrittenDown(t *testing.T) {
 	var early atomic.Bool
 	written := false
 	asked := func(c upgrade.CallerState) bool { return c.Request == 1 && c.Phase == upgrade.PhaseAdmission }
-	r := launchWith(t, upgrade.Config{Policy: quick(), Persist: func(s upgrade.State) {
+	r := launchWith(t, upgrade.Config{Policy: quick(), Persist: func(s upgrade.State) error {
 		if written || !slices.ContainsFunc(s.Callers, asked) {
-			return
+			return nil
 		}
 		written = true
 		select { // a disk that is slow
@@ -31,6 +31,7 @@ func TestNobodyHearsOfWhatIsNotWrittenDown(t *testing.T) {
 			early.Store(true)
 		case <-time.After(50 * time.Millisecond):
 		}
+		return nil
 	}})
 	r.await("an active generation", func(s upgrade.Status) bool { return active(s) != nil })
 	first := true
@@ -56,15 +57,16 @@ func TestNoProcessIsStartedThatIsNotWrittenDown(t *testing.T) {
 	t.Parallel()
 	version := "unwritten-" + t.Name()
 	var early, written atomic.Bool
-	r := launchWith(t, upgrade.Config{Policy: quick(), Persist: func(s upgrade.State) {
+	r := launchWith(t, upgrade.Config{Policy: quick(), Persist: func(s upgrade.State) error {
 		if len(s.Generations) == 0 || written.Swap(true) {
-			return
+			return nil
 		}
 		<-time.After(50 * time.Millisecond) // a disk that is slow
 		early.Store(runs(t, version))
 		if g := s.Generations[0]; g.Generation != 1 || g.Token == "" || g.PID != 0 {
 			t.Errorf("what is written down is %+v", g)
 		}
+		return nil
 	}}, "-version", version)
 	r.await("an active generation", func(s upgrade.Status) bool { return active(s) != nil })
 	if early.Load() || !runs(t, version) {

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
+	"example.com/supervisor/systemd"
 	"github.com/spf13/cobra"
 )
 
@@ -38,6 +41,32 @@ func (e *exitError) Unwrap() error { return e.Err }
 // usage is an error in how the command was called.
 func usage(cmd *cobra.Command, err error) error {
 	return &exitError{exitUsage, fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+}
+
+// complaints is where what went wrong is said: standard error, with the priority of
+// an error before each line if that is the journal's (sd-daemon(3)), where it is
+// found by journalctl -p err then.
+func complaints(e environment) io.Writer {
+	if systemd.JournalStream(os.Stderr, e.getenv) {
+		return prefixed{"<3>", e.err}
+	}
+	return e.err
+}
+
+// prefixed writes lines with something before each.
+type prefixed struct {
+	prefix string
+	out    io.Writer
+}
+
+// Write takes whole lines.
+func (p prefixed) Write(text []byte) (int, error) {
+	for line := range strings.Lines(string(text)) {
+		if _, err := io.WriteString(p.out, p.prefix+line); err != nil {
+			return 0, err
+		}
+	}
+	return len(text), nil
 }
 
 // exitStatus says what went wrong, if anything did, and returns the status to

@@ -34,18 +34,16 @@ func (h *host) left(st upgrade.State) (handover.State, error) {
 
 // persist writes down what the next supervisor has to know if this one is
 // killed.
-func (h *host) persist(st upgrade.State) {
+func (h *host) persist(st upgrade.State) error {
 	state, err := h.left(st)
 	if err == nil {
 		state.Metrics, err = h.stats.Save()
 	}
-	if err == nil {
-		err = handover.Save(h.dir.State(), state)
+	if err != nil {
+		h.log.Error("cannot write down what a new supervisor would have to know", "error", err)
+		return err
 	}
-	if err != nil && !h.unsaved {
-		h.log.Error("cannot write down what a new supervisor would have to know; if this one is killed, its generations cannot be adopted", "error", err)
-	}
-	h.unsaved = err != nil
+	return h.record.write(state)
 }
 
 // reexec has another binary take the place of this one: same process, same

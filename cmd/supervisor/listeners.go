@@ -141,10 +141,10 @@ func (h *listeners) audit() error {
 	return nil
 }
 
-// watch audits the listeners at every interval, and when it is nudged, until
-// ended is closed or the listeners are. Whoever starts something asks again and
+// watch audits the listeners at every interval, and when it is nudged, and calls
+// besides, until ended is closed or the listeners are. Whoever starts something asks again and
 // hears of what cannot be repaired; here it is logged.
-func (h *listeners) watch(every time.Duration, ended <-chan struct{}) {
+func (h *listeners) watch(every time.Duration, ended <-chan struct{}, besides func()) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -157,6 +157,7 @@ func (h *listeners) watch(every time.Duration, ended <-chan struct{}) {
 		if err := h.audit(); errors.Is(err, errClosed) {
 			return
 		}
+		besides()
 	}
 }
 

@@ -18,6 +18,10 @@ import (
 // rememberedLines is how many lines of the log are remembered.
 const rememberedLines = 256
 
+// journalName is whose the supervisor's own entries in the journal are. What the
+// program writes has the name of the service: SyslogIdentifier= in its unit.
+const journalName = "supervisor"
+
 // ownLog passes the log on and remembers its last lines, so that they can be
 // told from those of the generations, which write to the same file. Its methods
 // may be called concurrently.
@@ -70,7 +74,7 @@ func newLogger(cfg config.Config, out io.Writer, getenv func(string) string) (*s
 		}
 		fallthrough
 	case "journal":
-		handler, err := systemd.NewJournalHandler(cfg.ServiceName(), cfg.Level())
+		handler, err := systemd.NewJournalHandler(journalName, cfg.Level())
 		if err == nil {
 			return slog.New(verdictHandler{handler}), nil
 		}

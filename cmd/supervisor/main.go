@@ -20,7 +20,7 @@ func run(args ...string) int {
 	}
 	root := newRootCommand(e)
 	root.SetArgs(args[1:])
-	return exitStatus(root.Execute(), e.err)
+	return exitStatus(root.Execute(), complaints(e))
 }
 
 // environment is what a command needs of the process that it runs in.

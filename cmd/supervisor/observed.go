@@ -14,6 +14,7 @@ type observed struct {
 	*upgrade.Supervisor
 	figures func() []health.Figures             // nil: the queues are not looked at
 	part    func(ctx context.Context, now bool) // nil: there is nothing to do
+	trouble func() error                        // nil: there is none
 }
 
 // Stop drains, or kills if now is set, and returns when all has ended.
@@ -27,8 +28,16 @@ func (o observed) Stop(ctx context.Context, now bool) error {
 // Status returns a picture of the present moment.
 func (o observed) Status(ctx context.Context) (upgrade.Status, error) {
 	st, err := o.Supervisor.Status(ctx)
-	if err != nil || o.figures == nil {
+	if err != nil {
 		return st, err
+	}
+	if o.trouble != nil {
+		if err := o.trouble(); err != nil {
+			st.Trouble = err.Error()
+		}
+	}
+	if o.figures == nil {
+		return st, nil
 	}
 	return withQueues(st, o.figures()), nil
 }

@@ -78,8 +78,8 @@ func (o *origin) recall(d *rundir.Dir, service string, log *slog.Logger) {
 		return
 	}
 	state, err := handover.Load(d.State())
-	if errors.Is(err, fs.ErrNotExist) {
-		return
+	if errors.Is(err, fs.ErrNotExist) { // it could not write it, and took away what was wrong by then
+		err = errors.New("it left no state; had it room to write it?")
 	}
 	var boot string
 	if err == nil {

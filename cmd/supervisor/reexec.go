@@ -71,7 +71,7 @@ func absolute(binary string) (string, error) {
 	if !strings.ContainsRune(binary, filepath.Separator) {
 		found, err := exec.LookPath(binary)
 		if err != nil && !errors.Is(err, exec.ErrDot) {
-			return "", fmt.Errorf("cannot find %s: it is not in PATH; give a path such as ./%s", binary, binary)
+			return "", fmt.Errorf("cannot find the program %[1]s: it is not in PATH; for the service of that name say --name %[1]s, for a program give a path such as ./%[1]s", binary)
 		}
 		binary = found
 	}

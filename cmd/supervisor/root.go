@@ -29,7 +29,27 @@ it, lets that one prove itself, and only then drains the old one.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, err) })
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(commands(e)...)
+	root.InitDefaultHelpCmd()
+	refuseUnknownTopics(root)
 	return root
+}
+
+// refuseUnknownTopics has "help" treat a word that is no command as such; cobra's own
+// would show the general help and succeed.
+func refuseUnknownTopics(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "help" {
+			continue
+		}
+		show := cmd.Run
+		cmd.Run, cmd.RunE = nil, func(cmd *cobra.Command, args []string) error {
+			if found, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+				return unknownCommand(found, rest)
+			}
+			show(cmd, args)
+			return nil
+		}
+	}
 }
 
 // commands are all commands besides cobra's own help and completion.

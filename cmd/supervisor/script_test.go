@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_RUNTIME_DIR", filepath.Join(e.WorkDir, "xdg"))
 			e.Setenv("RUNTIME_DIRECTORY", "")
+			e.Setenv("SUPERVISOR_TEST_ROOT", filepath.Join(e.WorkDir, "run-supervisor"))
 			e.Setenv("EXAMPLES", examples)
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			e.Values[processes{}] = map[string]*exec.Cmd{}
@@ -83,7 +84,10 @@ type processes struct{}
 func command(ts *testscript.TestScript, words []string) *exec.Cmd {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+ts.Getenv("XDG_RUNTIME_DIR"), "RUNTIME_DIRECTORY="+ts.Getenv("RUNTIME_DIRECTORY"))
+	cmd.Env = os.Environ()
+	for _, name := range []string{"XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "SUPERVISOR_TEST_ROOT"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
 	return cmd
 }
 

@@ -55,7 +55,7 @@ type host struct {
 	announcer  *announcer
 	server     *control.Server
 	children   children
-	unsaved    bool // the latest state could not be written down
+	record     *record
 }
 
 // serve runs the service until it is told to stop.
@@ -96,6 +96,7 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	if err := h.openDir(getenv); err != nil {
 		return err
 	}
+	h.record = &record{dir: h.dir, log: h.log}
 	h.origin.recall(h.dir, h.cfg.ServiceName(), h.log)
 	h.origin.recallStored(h.dir, h.log)
 	if err := h.checkPaths(); err != nil {
@@ -246,11 +247,13 @@ func (h *host) supervise() (err error) {
 		Namespace: h.queues.namespace,
 	})
 	h.announcer = newAnnouncer(h.notifier, h.queues.Figures, endings*h.cfg.Policy().StopGrace, h.origin.handed() != nil, h.log)
+	watcher := newWatcher(h.cfg, h.audit, h.queues.monitor, h.need, h.stats.Decided, h.log)
+	watcher.trouble = h.record.trouble
 	cfg := upgrade.Config{
 		Service:   h.cfg.ServiceName(),
 		Program:   h.cfg.UpgradeProgram(),
 		Policy:    h.cfg.Policy(),
-		Watcher:   newWatcher(h.cfg, h.listeners.audit, h.queues.monitor, h.need, h.stats.Decided, h.log),
+		Watcher:   watcher,
 		Logger:    h.log,
 		Reported:  h.stats.Reported,
 		Persist:   h.persist,
@@ -266,7 +269,7 @@ func (h *host) supervise() (err error) {
 			Service:       h.cfg.ServiceName(),
 			Listeners:     h.listeners.all,
 			Close:         h.stopListening,
-			Prepare:       h.listeners.audit,
+			Prepare:       h.audit,
 			OwnLine:       h.own.wrote,
 			RunDir:        h.dir.Path,
 			BaseEnv:       baseEnvironment(h.cfg.EnvClear),
@@ -283,6 +286,23 @@ func (h *host) supervise() (err error) {
 	h.recount()
 	h.supervisor, err = upgrade.New(cfg)
 	return err
+}
+
+// audit checks what every generation needs.
+func (h *host) audit() error {
+	if err := h.dir.Check(); err != nil {
+		return err
+	}
+	return h.listeners.audit()
+}
+
+// seeToDir also leaves the control socket alone that has its name in a directory
+// that is another one.
+func (h *host) seeToDir() {
+	h.record.see(h.supervisor.WriteDown)
+	if socket, ok := h.control.(*net.UnixListener); ok {
+		socket.SetUnlinkOnClose(!errors.Is(h.dir.Check(), rundir.ErrGone))
+	}
 }
 
 // recount goes on with the counts of another supervisor.
@@ -325,7 +345,7 @@ func (h *host) run(ctx context.Context) error {
 	version := ownVersion()
 	version.Service, version.PID = h.cfg.ServiceName(), os.Getpid()
 	scrapes := h.stats.Handler(h.log)
-	outward := observed{supervisor, h.queues.Figures, h.part}
+	outward := observed{supervisor, h.queues.Figures, h.part, h.record.trouble}
 	h.server = control.NewServer(control.ServerConfig{
 		Supervisor: outward, Version: version, Metrics: scrapes, Logger: h.log,
 		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
@@ -356,7 +376,7 @@ func (h *host) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		h.listeners.watch(auditInterval, ended)
+		h.listeners.watch(auditInterval, ended, h.seeToDir)
 		return nil
 	})
 	group.Go(func() error {
@@ -365,6 +385,7 @@ func (h *host) run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		<-ended
+		h.seeToDir()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 		defer cancel()
 		h.server.Shutdown(ctx)

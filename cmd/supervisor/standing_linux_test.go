@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"example.com/supervisor/cmd/supervisor/internal/control"
+	"example.com/supervisor/internal/orphan"
 	"example.com/supervisor/upgrade"
 )
 
@@ -88,7 +89,7 @@ func environOf(tb testing.TB, pid int) []string {
 	tb.Helper()
 	all := strings.Split(readProc(tb, pid, "environ"), "\x00")
 	all = slices.DeleteFunc(all, func(kv string) bool {
-		return strings.HasPrefix(kv, stateEnv+"=") || strings.HasPrefix(kv, "SUPERVISOR_GENERATION=") || kv == ""
+		return strings.HasPrefix(kv, stateEnv+"=") || strings.HasPrefix(kv, upgrade.EnvGeneration+"=") || strings.HasPrefix(kv, orphan.EnvName+"=") || kv == ""
 	})
 	slices.Sort(all)
 	return all

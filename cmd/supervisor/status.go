@@ -58,7 +58,10 @@ func checkPrevious(s upgrade.Status) error {
 // rollback.
 func printStatus(out io.Writer, s upgrade.Status, gone error, now time.Time) error {
 	var text strings.Builder
-	fmt.Fprintf(&text, "service %s, pid %d, up %s, %s%s\n", s.Service, s.PID, age(now, s.Started), activity(s), restarts(s.Restarts))
+	fmt.Fprintf(&text, "service %s, pid %d, up %s%s, %s%s\n", s.Service, s.PID, age(now, s.Started), takenOver(s, now), activity(s), restarts(s.Restarts))
+	if s.Trouble != "" {
+		fmt.Fprintf(&text, "trouble: %s\n", s.Trouble)
+	}
 	if s.Restart != nil {
 		fmt.Fprintf(&text, "down: %s\n", restartInWords(*s.Restart, now))
 	}
@@ -72,6 +75,15 @@ func printStatus(out io.Writer, s upgrade.Status, gone error, now time.Time) err
 	table(&text, verdictRows(s))
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// takenOver tells since when the supervisor is the one that it is, if another one was
+// here before.
+func takenOver(s upgrade.Status, now time.Time) string {
+	if !s.SupervisorStarted.After(s.Started) {
+		return ""
+	}
+	return fmt.Sprintf(" (this supervisor %s)", age(now, s.SupervisorStarted))
 }
 
 // restarts tells how often a crashed generation was started anew, if ever.

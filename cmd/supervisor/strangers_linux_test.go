@@ -180,7 +180,7 @@ func TestStrangersInControlGroupsEndWithTheService(t *testing.T) {
 	program := misbehaveIn(t)
 	for name, command := range map[string][]string{
 		"marked":   {python, "-c", incurious},
-		"unmarked": {"env", "-u", "SUPERVISOR_SERVICE", "-u", "SUPERVISOR_GENERATION", python, "-c", incurious},
+		"unmarked": {"env", "-u", "SUPERVISOR_SERVICE", "-u", "SUPERVISOR_MARK", python, "-c", incurious},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

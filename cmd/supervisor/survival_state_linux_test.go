@@ -36,6 +36,7 @@ func TestDamagedStateIsNotBelieved(t *testing.T) {
 		damage func(path string) error
 		want   string
 	}{
+		{"gone", os.Remove, "it left no state"},
 		{"empty", func(path string) error { return os.Truncate(path, 0) }, "the state is truncated"},
 		{"truncated", func(path string) error { return os.Truncate(path, 500) }, "the state is truncated"},
 		{"corrupt", func(path string) error {

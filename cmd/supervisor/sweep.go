@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,10 +78,16 @@ func (s *sweeper) run(cmd *cobra.Command) error {
 		return fmt.Errorf("cannot sweep %s: %w", dir, err)
 	}
 	defer unlock()
-	state, err := readState(filepath.Join(dir, rundir.StateFile))
+	path := filepath.Join(dir, rundir.StateFile)
+	_, none := os.Lstat(path)
+	state, err := readState(path)
 	kin, kinErr := kinOf(dir, state.Generations)
 	if kinErr != nil {
 		return kinErr
+	}
+	if errors.Is(none, fs.ErrNotExist) && len(kin) == 0 {
+		fmt.Fprintf(s.e.out, "there is nothing to go by: no supervisor has left its state in %s\n", dir)
+		return nil
 	}
 	if err != nil && len(kin) == 0 {
 		if end, _ := judge(s.e.getenv("SERVICE_RESULT"), false, s.now); end { // what has a control group is known by that
@@ -125,7 +132,11 @@ func (s *sweeper) sweep(ctx context.Context, state upgrade.State, endAll func(co
 		fmt.Fprintf(s.e.out, "leaves %s: %s\n", leftInWords(left), why)
 		return nil
 	}
-	fmt.Fprintf(s.e.out, "ends %s: %s\n", leftInWords(left), why)
+	if slices.ContainsFunc(left, func(p upgrade.ProcessState) bool { return !hasEnded(p) }) {
+		fmt.Fprintf(s.e.out, "ends %s: %s\n", leftInWords(left), why)
+	} else {
+		fmt.Fprintf(s.e.out, "%s: no process is to be ended but what it may have left: %s\n", leftInWords(left), why)
+	}
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(s.e.err, nil))
@@ -152,9 +163,22 @@ func judge(result string, stopping, now bool) (end bool, why string) {
 func leftInWords(left []upgrade.ProcessState) string {
 	var all []string
 	for _, p := range left {
-		all = append(all, fmt.Sprintf("generation %d (pid %d)", p.Generation, p.PID))
+		note := ""
+		if hasEnded(p) {
+			note = ", which has ended"
+		}
+		all = append(all, fmt.Sprintf("generation %d (pid %d%s)", p.Generation, p.PID, note))
 	}
 	return strings.Join(all, ", ")
+}
+
+// hasEnded reports whether a process is known to be gone.
+func hasEnded(p upgrade.ProcessState) bool {
+	if p.PID <= 0 || p.StartTicks == 0 {
+		return false // nobody knows
+	}
+	ticks, err := startTicks(p.PID)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || err == nil && ticks != p.StartTicks
 }
 
 // readState reads what the dead supervisor wrote. No file is no generations, and

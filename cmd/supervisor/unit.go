@@ -24,7 +24,11 @@ Put them into /etc/systemd/system, then
   systemctl enable --now NAME.socket NAME.service
 
 The settings are those of "supervisor run". PROGRAM is looked for when the
-service starts, not now.`
+service starts, not now.
+
+Units can be read by everybody, and so can what is given by --env. For secrets
+add EnvironmentFile= (a file of mode 0600) or LoadCredential= to the service, by
+"systemctl edit NAME".`
 
 // unitOptions are the flags of the command.
 type unitOptions struct {
@@ -90,6 +94,9 @@ func (o *unitOptions) run(cmd *cobra.Command, name string, program []string) err
 		if err := notEmpty(cmd, flag); err != nil {
 			return err
 		}
+	}
+	if o.force && o.output == "" {
+		return usage(cmd, errors.New("--force replaces units that are in a directory; say which with --output"))
 	}
 	u, err := o.unit(cmd, name, program)
 	if err != nil {
@@ -174,6 +181,11 @@ func (o *unitOptions) check(cmd *cobra.Command, name string, program []string) e
 	}
 	if err := config.CheckName(name); err != nil {
 		return err
+	}
+	for _, suffix := range []string{".service", ".socket"} {
+		if service, is := strings.CutSuffix(name, suffix); is {
+			return fmt.Errorf("%s is the name of a unit; give that of the service: %s", name, service)
+		}
 	}
 	if !filepath.IsAbs(program[0]) && (o.cfg.Dir == "" || !strings.Contains(program[0], "/")) {
 		return fmt.Errorf("program %q is not an absolute path; a unit has no directory and no PATH of yours", program[0])

@@ -32,6 +32,8 @@ func socketsOf(listeners []string) ([]systemd.Socket, error) {
 func socketOf(spec listen.Spec) (systemd.Socket, error) {
 	s := systemd.Socket{Name: spec.Name, Listen: "ListenStream", Address: spec.Address, Backlog: spec.Backlog, Mode: spec.Mode}
 	switch spec.Network {
+	case "systemd":
+		return s, fmt.Errorf("the unit will say %[1]s=systemd itself; give the address that systemd is to listen on, such as --listen %[1]s=tcp://:8080", spec.Name)
 	case "unix":
 		return s, nil
 	case "unixpacket":

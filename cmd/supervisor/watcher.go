@@ -11,6 +11,7 @@ import (
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
+	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/health"
 	"example.com/supervisor/internal/cgroup"
 	"example.com/supervisor/upgrade"
@@ -34,6 +35,7 @@ type watcher struct {
 	decided func(step, decision, reason string)
 	need    func() (bytes uint64, known bool) // of memory, for a second generation; nil: not known
 	room    func() (cgroup.Room, error)       // for that
+	trouble func() error                      // of what is written down for the next supervisor; nil: there is none
 	env     []string
 	log     *slog.Logger
 
@@ -53,15 +55,19 @@ func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, 
 // Admit checks that the listeners are still what they were, and repairs them
 // where it can: a generation can spoil them for all. Then it asks whether the
 // queues are as they are in an incident, in which nobody should deploy, and
-// whether there is memory for a second generation. A rollback is how incidents
+// whether there is memory for a second generation, and whether the next supervisor
+// could go on from its verdict. A rollback is how incidents
 // end, and so is an upgrade when nothing runs: these are let in all the same.
 func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 	if err := w.audit(); err != nil {
-		decision := "refused"
+		decision, reason := "refused", metrics.ReasonListeners
+		if errors.Is(err, rundir.ErrGone) {
+			reason = metrics.ReasonState
+		}
 		if a.Force { // which overrules it
 			decision = "let"
 		}
-		w.decided("admission", decision, metrics.ReasonListeners)
+		w.decided("admission", decision, reason)
 		return err
 	}
 	reason, way, objection := w.object(ctx, a)
@@ -78,7 +84,10 @@ func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 	default:
 		w.decided("admission", "refused", reason)
 	}
-	return fmt.Errorf("this is no moment to deploy: %w; %s, or use --force", objection, way)
+	if way != "" {
+		way = "; " + way
+	}
+	return fmt.Errorf("this is no moment to deploy: %w%s, or use --force", objection, way)
 }
 
 // object says what is against this moment, and the way out.
@@ -87,6 +96,11 @@ func (w *watcher) object(ctx context.Context, a upgrade.Admission) (reason, way 
 		w.account(a.Request).judge(w.monitor, a.Force || a.Kind == upgrade.KindRollback)
 		if finding, objects := w.monitor.Objection(ctx); objects {
 			return string(finding.Reason), "wait until it is over", finding
+		}
+	}
+	if w.trouble != nil {
+		if err := w.trouble(); err != nil {
+			return metrics.ReasonState, "", err
 		}
 	}
 	if err := w.objectToMemory(); err != nil {
@@ -231,7 +245,7 @@ func (w *watcher) probe(t upgrade.Target) (health.All, error) {
 func (w *watcher) probeEnv(t upgrade.Target) []string {
 	env := append(w.env[:len(w.env):len(w.env)], t.Env...)
 	return append(env,
-		"SUPERVISOR_GENERATION="+strconv.Itoa(t.Generation),
+		upgrade.EnvGeneration+"="+strconv.Itoa(t.Generation),
 		"SUPERVISOR_PID="+strconv.Itoa(t.PID),
 		"SUPERVISOR_PROBE_SOCKET="+t.ProbeSocket,
 	)

@@ -92,7 +92,7 @@ func TestSickGeneration(t *testing.T) {
 	target := upgrade.Target{Generation: 2, ProbeSocket: healthSocket(t, &sick)}
 	w := watch(t, func(c *config.Config) {
 		c.Probe = "/healthz"
-		c.Settle, c.GateTimeout = 0, config.Duration(100*time.Millisecond)
+		c.Settle, c.GateTimeout = 0, config.Duration(500*time.Millisecond)
 	})
 	if err := w.Ready(t.Context(), target); err != nil {
 		t.Error(err)
@@ -107,10 +107,10 @@ func TestSickGeneration(t *testing.T) {
 	// The gate gives the reason before the machine would give up without one.
 	began := time.Now()
 	_, err := w.Gate(t.Context(), target)
-	if err == nil || !strings.Contains(err.Error(), "status 500") || !strings.Contains(err.Error(), "not well for 0s on end within 100ms") || time.Since(began) > 5*time.Second {
+	if err == nil || !strings.Contains(err.Error(), "status 500") || !strings.Contains(err.Error(), "not well for 0s on end within 500ms") || time.Since(began) > patience {
 		t.Errorf("gate: %v after %v", err, time.Since(began))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if err := w.Ready(ctx, target); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "status 500") {
 		t.Errorf("ready: %v", err)

@@ -201,7 +201,7 @@ func TestAnotherWithTheNumberIsNotKilled(t *testing.T) {
 
 func TestMarkerIsKeptFromNobodyElse(t *testing.T) {
 	t.Parallel()
-	if a, b := Marker(1, "token"), Marker(1, "another"); a == b || strings.Contains(a, "token") || !strings.HasPrefix(a, "SUPERVISOR_GENERATION=1/") {
+	if a, b := Marker(1, "token"), Marker(1, "another"); a == b || strings.Contains(a, "token") || !strings.HasPrefix(a, "SUPERVISOR_MARK=1/") {
 		t.Errorf("markers %s and %s", a, b)
 	}
 	if s, err := Strays(""); err != nil || len(s) > 0 {

@@ -9,7 +9,7 @@ import (
 )
 
 // EnvName is the variable that marks the processes of a generation.
-const EnvName = "SUPERVISOR_GENERATION"
+const EnvName = "SUPERVISOR_MARK"
 
 // ServiceEnv is the variable that marks the processes of all generations of a
 // service, whichever supervisor started them.

@@ -110,7 +110,7 @@ func TestReexec(t *testing.T) {
 		served(t, s, load)
 		pid := s.mainPID(t)
 		s.reexecute(t)
-		slow := s.slow(t, time.Second)
+		slow := s.slow(t, 4*time.Second) // less than the drain may last
 		s.Systemctl(t, "reload", "web.service")
 		s.await(t, "a drain", func(st status) bool { return len(st.in("draining")) == 1 })
 		out := run(t, s.Command(t.Context(), supervisor, "reexec", "--name", "web"))

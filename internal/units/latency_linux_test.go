@@ -15,7 +15,7 @@ const startTime = "300ms"
 // milliseconds, and attempts how often a machine that is busy may be the reason.
 const (
 	most     = 20
-	attempts = 3
+	attempts = 6
 )
 
 // TestUpgradeCostsNoClientTheStart compares an upgrade of a service that takes

@@ -107,7 +107,7 @@ func TestStopRightAfterACrash(t *testing.T) {
 func TestSweepAfterAStopThatTookTooLong(t *testing.T) {
 	eachSite(t, []string{"--drain-timeout", "1m"}, func(t *testing.T, s site) {
 		// One that cannot ask for more time.
-		s.WriteUnit(t, "web.service.d/stop.conf", "[Service]\nType=exec\nUnsetEnvironment=NOTIFY_SOCKET\nTimeoutStopSec=300ms\n")
+		s.WriteUnit(t, "web.service.d/stop.conf", "[Service]\nType=exec\nUnsetEnvironment=NOTIFY_SOCKET\nTimeoutStopSec=3s\n")
 		s.Reload(t)
 		s.Systemctl(t, "restart", "web.service")
 		s.active(t, 1)

@@ -87,16 +87,34 @@ func TestJournalHasFields(t *testing.T) {
 				t.Errorf("%s: %q: %v", id, line, err)
 				continue
 			}
-			want["PHASE"], want["SYSLOG_IDENTIFIER"], want["_SYSTEMD_UNIT"] = "verdict", "web", "web.service"
+			want["PHASE"], want["SYSLOG_IDENTIFIER"], want["_SYSTEMD_UNIT"] = "verdict", "supervisor", "web.service"
 			for name, value := range want {
 				if entry[name] != value {
 					t.Errorf("%s=%v, want %s", name, entry[name], value)
 				}
 			}
 		}
-		if out := s.Journal(t, "--unit=web.service", "--output=cat", "_TRANSPORT=stdout"); !strings.Contains(out, "INFO draining generation=1") {
+		if out := s.Journal(t, "--unit=web.service", "--output=cat", "_TRANSPORT=stdout", "SYSLOG_IDENTIFIER=web"); !strings.Contains(out, "INFO draining generation=1") {
 			t.Errorf("the generations said\n%s", out)
 		}
 		s.stop(t, "web.socket")
+	})
+}
+
+// TestServiceThatCannotStartSaysWhyAsAnError: whoever asks the journal for errors
+// is told, and only that.
+func TestServiceThatCannotStartSaysWhyAsAnError(t *testing.T) {
+	eachSite(t, nil, func(t *testing.T, s site) {
+		s.WriteUnit(t, "web.service.d/once.conf", "[Service]\nRestart=no\n")
+		s.Reload(t)
+		s.Systemctl(t, "stop", "web.service")
+		s.release(t, "exit 7")
+		if _, err := s.TrySystemctl(t.Context(), "start", "web.service"); err == nil {
+			t.Error("it starts")
+		}
+		out := s.Journal(t, "--unit=web.service", "--output=cat", "--priority=err", "_TRANSPORT=stdout")
+		if want := "error: cannot run service web: "; !strings.HasPrefix(out, want) {
+			t.Errorf("errors in the journal are\n%swant %s", out, want)
+		}
 	})
 }

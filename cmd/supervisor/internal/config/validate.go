@@ -166,7 +166,13 @@ func CheckEnv(env []string) error {
 			return fmt.Errorf("%s is set by the supervisor itself; leave it out", key)
 		}
 	}
-	return noNUL(env)
+	for _, entry := range env { // the values may be secrets, and this is logged
+		if strings.ContainsRune(entry, 0) {
+			key, _, _ := strings.Cut(entry, "=")
+			return fmt.Errorf("%q contains a NUL byte", key)
+		}
+	}
+	return nil
 }
 
 func noNUL(words []string) error {

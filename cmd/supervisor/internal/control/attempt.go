@@ -51,7 +51,7 @@ func (s *Server) report(ctx context.Context, st *stream, wait waiter) {
 	})
 	switch {
 	case err == nil:
-		st.last(Line{Report: &report})
+		st.last(Line{Report: new(report.Shown())})
 	case ctx.Err() == nil:
 		st.last(Line{Error: fmt.Sprintf("the verdict is not known: %v", err)})
 	}

@@ -168,7 +168,10 @@ func refusal(r *http.Response) error {
 
 // explain says what may be done about a supervisor that does not answer.
 func (c *Client) explain(err error) error {
+	info, missing := os.Stat(c.socket)
 	switch {
+	case missing == nil && info.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("cannot connect to %s: it is no socket; the control socket is %s in the run directory of the service", c.socket, rundir.ControlSocket)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("cannot connect to %s: no supervisor is running there, but the socket is left: %s", c.socket, rundir.Orphans)
 	case errors.Is(err, os.ErrNotExist):

@@ -35,7 +35,7 @@ func (s *Server) requests(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		answer(w, http.StatusAccepted, pending{number, true})
 	default:
-		answer(w, http.StatusOK, report)
+		answer(w, http.StatusOK, report.Shown())
 	}
 }
 

@@ -194,7 +194,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, fmt.Errorf("cannot tell the status: %w", err))
 		return
 	}
-	answer(w, http.StatusOK, status)
+	answer(w, http.StatusOK, status.Shown())
 }
 
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) {

@@ -13,6 +13,8 @@ const (
 	ReasonListeners = "listeners"
 	// ReasonMemory: there is no memory for two generations.
 	ReasonMemory = "memory"
+	// ReasonState: the next supervisor could not go on from here.
+	ReasonState = "state"
 	// ReasonTimeout: the time was over, and no single thing was to blame.
 	ReasonTimeout = "timeout"
 	// ReasonOther is shown for every reason that is not known here, so that a
@@ -42,6 +44,7 @@ func usualDecisions() []decision {
 		{"bake", "passed", string(health.ReasonSettled)},
 		{"admission", "refused", ReasonListeners},
 		{"admission", "refused", ReasonMemory},
+		{"admission", "refused", ReasonState},
 		{"gate", "shut", ReasonProbe},
 		{"gate", "shut", ReasonTimeout},
 		{"bake", "tripped", ReasonProbe},
@@ -71,7 +74,7 @@ func (m *Metrics) Decided(step, decision, reason string) {
 	switch health.Reason(reason) {
 	case health.ReasonSettled, health.ReasonDrops, health.ReasonStanding, health.ReasonFilling, health.ReasonDepth,
 		health.ReasonHeadroom, health.ReasonNotListening, health.ReasonNoProgress, health.ReasonUnseen:
-	case ReasonProbe, ReasonListeners, ReasonMemory, ReasonTimeout:
+	case ReasonProbe, ReasonListeners, ReasonMemory, ReasonState, ReasonTimeout:
 	default:
 		reason = ReasonOther
 	}

@@ -139,6 +139,7 @@ supervisor_decisions_total{decision="refused",reason="listeners",step="admission
 supervisor_decisions_total{decision="refused",reason="memory",step="admission"} 0
 supervisor_decisions_total{decision="refused",reason="not-listening",step="admission"} 0
 supervisor_decisions_total{decision="refused",reason="standing-queue",step="admission"} 0
+supervisor_decisions_total{decision="refused",reason="state",step="admission"} 0
 supervisor_decisions_total{decision="shut",reason="depth",step="gate"} 0
 supervisor_decisions_total{decision="shut",reason="drops",step="gate"} 0
 supervisor_decisions_total{decision="shut",reason="headroom",step="gate"} 0

@@ -68,7 +68,7 @@ func Choose(given, name string, getenv func(string) string, uid int) (Place, err
 	case getenv("XDG_RUNTIME_DIR") != "":
 		place = Place{Path: filepath.Join(getenv("XDG_RUNTIME_DIR"), "supervisor", name), Ours: true}
 	case uid == 0:
-		place = Place{Path: filepath.Join("/run/supervisor", name), Ours: true}
+		place = Place{Path: filepath.Join(systemRoot(getenv), name), Ours: true}
 	default:
 		return Place{}, errors.New("cannot choose a run directory: neither RUNTIME_DIRECTORY (RuntimeDirectory= of a unit) nor XDG_RUNTIME_DIR is set; give one with --run-dir")
 	}
@@ -250,6 +250,39 @@ func (d *Dir) own() error {
 	return checkSafe(d.Path, opened)
 }
 
+// ErrGone is what errors.Is finds where the directory is not there any more, or is
+// another one.
+var ErrGone = errors.New("is gone")
+
+// Check says whether the directory is still where it was. One that was removed can
+// be found by nobody, and no socket can be made in it.
+func (d *Dir) Check() error {
+	opened, err := d.lock.Stat()
+	if err != nil {
+		return fmt.Errorf("its run directory %s cannot be looked at: %w", d.Path, err)
+	}
+	if present, err := os.Stat(d.Path); err != nil || !os.SameFile(opened, present) {
+		return fmt.Errorf("its run directory %s %w; restart the service", d.Path, ErrGone)
+	}
+	return nil
+}
+
+// Room says why that many bytes cannot be written to the directory, as far as its
+// file system tells (statfs(2)).
+func (d *Dir) Room(bytes uint64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(d.Path, &st); err != nil {
+		return fmt.Errorf("statfs %s: %w", d.Path, err)
+	}
+	switch {
+	case st.Flags&unix.ST_RDONLY != 0:
+		return unix.EROFS
+	case st.Blocks > 0 && st.Bavail*uint64(st.Bsize) < bytes, st.Files > 0 && st.Ffree == 0: // 0 of all: it has no limit
+		return unix.ENOSPC
+	}
+	return nil
+}
+
 // checkSafe refuses a directory in which another user could replace sockets.
 func checkSafe(path string, st unix.Stat_t) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -341,7 +374,7 @@ func (d *Dir) Stored() string { return filepath.Join(d.Path, StoredFile) }
 // unless somebody's files are in them, and gives up the lock. What a dead
 // supervisor left stays if Listen was not called.
 func (d *Dir) Close() error {
-	if d.Left {
+	if d.Left || errors.Is(d.Check(), ErrGone) { // what has its name now may be another supervisor's
 		return d.lock.Close()
 	}
 	err := d.sweep(func(name string) bool { return isOurs(name) && !(d.Passes && name == StoredFile) })

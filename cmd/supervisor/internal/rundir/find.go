@@ -25,7 +25,7 @@ type Service struct {
 // asked: that of $RUNTIME_DIRECTORY first, then those under
 // $XDG_RUNTIME_DIR/supervisor and /run/supervisor, by name.
 func List(getenv func(string) string) []Service {
-	return list(getenv, "/run/supervisor")
+	return list(getenv, systemRoot(getenv))
 }
 
 func list(getenv func(string) string, system string) []Service {
@@ -47,6 +47,18 @@ func list(getenv func(string) string, system string) []Service {
 	return found
 }
 
+// testRoot is a variable for tests: what they look at instead of /run/supervisor,
+// where services of the machine may run.
+const testRoot = "SUPERVISOR_TEST_ROOT"
+
+// systemRoot is the directory that holds those of root's services.
+func systemRoot(getenv func(string) string) string {
+	if root := getenv(testRoot); root != "" {
+		return root
+	}
+	return "/run/supervisor"
+}
+
 // roots are the directories that hold those of services.
 func roots(getenv func(string) string, system string) []string {
 	if xdg := getenv("XDG_RUNTIME_DIR"); xdg != "" {
@@ -66,7 +78,7 @@ const Orphans = "its supervisor was killed, and generations of it may still serv
 // of the only one there is. ask tells the name of the service behind a socket;
 // it is needed for $RUNTIME_DIRECTORY only.
 func Find(name string, getenv func(string) string, ask func(socket string) (string, error)) (string, error) {
-	return find(name, getenv, "/run/supervisor", ask)
+	return find(name, getenv, systemRoot(getenv), ask)
 }
 
 func find(name string, getenv func(string) string, system string, ask func(socket string) (string, error)) (string, error) {
