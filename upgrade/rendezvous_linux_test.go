@@ -699,6 +699,11 @@ func TestWhoComesBackTwice(t *testing.T) {
 				}
 				return err == nil
 			})
+			m.until("the end of its visit", func() bool { // it is welcomed before it is noted
+				m.Rendezvous.mu.Lock()
+				defer m.Rendezvous.mu.Unlock()
+				return len(m.visiting) == 0
+			})
 			if first != "after it is gathered" {
 				g = m.gather(soon)
 			}
