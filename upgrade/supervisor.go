@@ -228,6 +228,11 @@ type pending struct {
 
 // New returns a supervisor that starts its first generation when Run is called.
 func New(cfg Config) (*Supervisor, error) {
+	if cfg.From != nil && !cfg.Killed {
+		if err := cfg.From.ValidateHandedOn(); err != nil {
+			return nil, fmt.Errorf("cannot go on from what was handed on: %w", err)
+		}
+	}
 	machine, err := newMachine(cfg)
 	if err != nil {
 		return nil, err
@@ -261,11 +266,6 @@ func New(cfg Config) (*Supervisor, error) {
 func newMachine(cfg Config) (*Machine, error) {
 	if cfg.From == nil {
 		return NewMachine(cfg.Policy)
-	}
-	if !cfg.Killed {
-		if err := cfg.From.ValidateHandedOn(); err != nil {
-			return nil, fmt.Errorf("cannot go on from what was handed on: %w", err)
-		}
 	}
 	state := cfg.From.Machine
 	if state.Generations > 0 { // otherwise it has not begun
