@@ -55,7 +55,7 @@ var rooms = []room{
 	{
 		path: "upgrade", // decides; knows neither health nor systemd nor metrics
 		ours: []string{"fdpass"}, others: []string{sys},
-		only:  map[string][]string{"fdpass": {"process_linux.go", "adoption_linux.go", "conversation_linux.go", "launcher_linux.go", "rendezvous_linux.go"}},
+		only:  map[string][]string{"fdpass": {"process_linux.go", "adoption_linux.go", "conversation_linux.go", "launcher_linux.go", "rendezvous_linux.go", "rejoin_linux.go", "gather_linux.go"}},
 		files: allOf([]string{"check.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
 	},
 	{path: "fdpass", others: []string{sys}},
