@@ -296,10 +296,12 @@ func (h *host) audit() error {
 	return h.listeners.audit()
 }
 
-// seeToDir also leaves the control socket alone that has its name in a directory
-// that is another one.
-func (h *host) seeToDir() {
-	h.record.see(h.supervisor.WriteDown)
+// seeToRecord sees to what is written down for the next supervisor.
+func (h *host) seeToRecord() { h.record.see(h.supervisor.WriteDown) }
+
+// leaveOthersSocket has the control socket's file stay that has its name in a
+// directory that is another one by now.
+func (h *host) leaveOthersSocket() {
 	if socket, ok := h.control.(*net.UnixListener); ok {
 		socket.SetUnlinkOnClose(!errors.Is(h.dir.Check(), rundir.ErrGone))
 	}
@@ -376,7 +378,7 @@ func (h *host) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		h.listeners.watch(auditInterval, ended, h.seeToDir)
+		h.listeners.watch(auditInterval, ended, h.seeToRecord)
 		return nil
 	})
 	group.Go(func() error {
@@ -385,7 +387,7 @@ func (h *host) run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		<-ended
-		h.seeToDir()
+		h.leaveOthersSocket()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 		defer cancel()
 		h.server.Shutdown(ctx)
