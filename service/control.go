@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -15,16 +16,17 @@ type control struct {
 	service *Service
 	lull    *lull
 	running sync.WaitGroup
-	closing chan struct{} // closed by close
+	closing context.Context // ends with close
+	finish  context.CancelFunc
 
 	mu      sync.Mutex
-	session *session     // the present one, or the last one if that has ended
-	attempt *fdpass.Conn // of a rejoin under way
+	session *session // the present one, or the last one if that has ended
 }
 
 // newControl takes conn, the channel whose handoff is done.
 func newControl(s *Service, conn *fdpass.Conn) *control {
-	c := &control{service: s, closing: make(chan struct{}), lull: newLull()}
+	c := &control{service: s, lull: newLull()}
+	c.closing, c.finish = context.WithCancel(context.Background())
 	c.session = newSession(s, conn, s.welcome, c.lull)
 	return c
 }
@@ -53,13 +55,8 @@ func (c *control) now() *session {
 // close ends the session, or the attempt to have another one.
 func (c *control) close() error {
 	c.mu.Lock()
-	if !isClosed(c.closing) {
-		close(c.closing)
-	}
+	c.finish()
 	err := c.session.conn.Close()
-	if c.attempt != nil {
-		err = errors.Join(err, c.attempt.Close())
-	}
 	c.mu.Unlock()
 	c.running.Wait()
 	return err

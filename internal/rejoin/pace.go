@@ -1,4 +1,4 @@
-package service
+package rejoin
 
 import "time"
 
@@ -23,16 +23,16 @@ const (
 	dismissed                // somebody is, and never will take this generation
 )
 
-// A search decides when a service looks for its next supervisor. It begins with
-// a wait of firstSearch.
-type search struct {
+// A pace decides when a process looks for its next supervisor. It begins with a
+// wait of firstSearch.
+type pace struct {
 	waited  time.Duration
 	missing time.Time // since when the folder is; zero: it is there
 }
 
 // next takes what was found at the moment now. It returns how long to wait, and
 // whether the service was stopped: the folder was missing all the time.
-func (s *search) next(f finding, now time.Time) (wait time.Duration, stopped bool) {
+func (s *pace) next(f finding, now time.Time) (wait time.Duration, stopped bool) {
 	s.waited = min(max(2*s.waited, 2*firstSearch), searchPace)
 	if f != noFolder {
 		s.missing = time.Time{}

@@ -1,4 +1,4 @@
-package service
+package rejoin
 
 import (
 	"testing"
@@ -7,14 +7,14 @@ import (
 
 func TestSearchSlowsDown(t *testing.T) {
 	t.Parallel()
-	var s search
+	var s pace
 	now := time.Now()
 	for i, want := range []time.Duration{40, 80, 160, 320, 640, 1000, 1000} {
 		if wait, stopped := s.next(nobody, now); wait != want*time.Millisecond || stopped {
 			t.Errorf("attempt %d: %v, %v", i, wait, stopped)
 		}
 	}
-	s = search{}
+	s = pace{}
 	if wait, stopped := s.next(refused, now); wait != searchPace || stopped {
 		t.Errorf("refused: %v, %v", wait, stopped)
 	}
@@ -34,7 +34,7 @@ func TestFolderMustBeGoneForASecond(t *testing.T) {
 		{"gone later", []finding{nobody, nobody, noFolder, noFolder, noFolder, noFolder, noFolder}, 1120 * time.Millisecond},
 		{"not gone", []finding{nobody, nobody, trouble, refused, nobody, nobody}, 0},
 	} {
-		var s search
+		var s pace
 		now, after := start, time.Duration(0)
 		for _, f := range c.found {
 			wait, stopped := s.next(f, now)
