@@ -175,6 +175,10 @@ func (r *RequestState) check(generations int) error {
 		return fmt.Errorf("request %d is a %q", r.Request, r.Kind)
 	case r.From < 0 || r.From > generations || r.To < 0 || r.To > generations:
 		return fmt.Errorf("request %d leads from generation %d to %d, and the numbers given are 1 to %d", r.Request, r.From, r.To, generations)
+	case r.Retired < 0 || r.Retired > generations || r.Retired != 0 && r.Retired == r.To:
+		return fmt.Errorf("request %d has retired generation %d", r.Request, r.Retired)
+	case r.Drained != nil && (r.Retired == 0 || r.Drained.Cut < 0):
+		return fmt.Errorf("request %d knows of a drain that cannot be", r.Request)
 	case r.FromRelease == nil || r.FromRelease.empty():
 		return fmt.Errorf("request %d leads from no release", r.Request)
 	case (r.To == 0) != (r.ToRelease == nil) || r.ToRelease != nil && r.ToRelease.empty():
@@ -224,7 +228,14 @@ func (s *MachineState) checkFilled() error {
 	case PhaseCutOver:
 		fits = active && candidate && !paused && !restarting && s.Candidate.Ready
 	case PhaseBake:
-		fits = active && candidate != paused && !restarting && (paused || s.Candidate.Ready)
+		switch {
+		case paused:
+			fits = active && !candidate && !restarting
+		case candidate:
+			fits = active && !restarting && s.Candidate.Ready
+		default:
+			fits = active && !restarting && s.Request.Retired != 0
+		}
 	case PhaseRollback:
 		switch {
 		case paused:

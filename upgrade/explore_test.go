@@ -123,7 +123,7 @@ func (w *world) key() string {
 	b = append(b, byte('0'+min(m.failures, 2)))
 	if r := m.request; r != nil {
 		b = append(b, r.Kind...)
-		flags(r.Force, r.WaitDrain, r.timer != 0, r.undo != 0)
+		flags(r.Force, r.WaitDrain, r.timer != 0, r.undo != 0, r.retired != 0, r.drained != nil)
 	}
 	gen(m.active)
 	gen(m.candidate)
@@ -231,6 +231,16 @@ func (w *world) step(e Event) string {
 				return fmt.Sprintf("a failed candidate led to %#v for the active generation", a)
 			}
 		}
+	}
+	if _, opened := e.(GateOpened); opened && active != nil && active.canPause && !active.mute {
+		for _, a := range actions {
+			if d, ok := a.(Drain); ok && d.Generation == active.number {
+				return "a generation that can pause was told to drain at the cut-over"
+			}
+		}
+	}
+	if m := w.m; m.phase == PhaseBake && m.candidate == nil && m.paused == nil && m.request.retired == 0 {
+		return "a bake has neither an old generation nor one that was told to drain"
 	}
 	if _, timer := e.(TimerFired); timer && phase == PhaseBake && w.m.release != release {
 		return "a bake was committed by the clock alone"

@@ -24,13 +24,16 @@ type LauncherConfig struct {
 	Close     func()
 	// Prepare, if set, is called before each handoff, from any goroutine, to
 	// see to the listeners; its error fails the generation.
-	Prepare func() error
+	Prepare func(generation int, r Release) error
 	// Rendezvous, if set, is where generations come back to that lost their
 	// supervisor; the launcher borrows it. They are told of it.
 	Rendezvous *Rendezvous
 	// Keeper, if set, keeps hold of all processes of a generation; otherwise
 	// its process group is all that is known of it.
 	Keeper Keeper
+	// Execute, if set, says what is executed to run a release as a generation, and
+	// with which arguments; otherwise that is the release itself.
+	Execute func(generation int, r Release) (path string, argv []string)
 	// RunDir is where each generation's probe socket is made; "" means none.
 	RunDir string
 	// BaseEnv is the environment to which a Program's Env is added; variables
@@ -100,13 +103,16 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 		cfg.Close = func() {}
 	}
 	if cfg.Prepare == nil {
-		cfg.Prepare = func() error { return nil }
+		cfg.Prepare = func(int, Release) error { return nil }
 	}
 	if cfg.Counted == nil {
 		cfg.Counted = func(int, []fdpass.ListenerStats) {}
 	}
 	if cfg.OwnLine == nil {
 		cfg.OwnLine = func(string) bool { return false }
+	}
+	if cfg.Execute == nil {
+		cfg.Execute = func(_ int, r Release) (string, []string) { return r.Path, r.Command }
 	}
 	if cfg.Children == nil {
 		cfg.Children = func(int, bool) {}

@@ -139,7 +139,7 @@ func (m *Machine) requested(e Requested) {
 	m.request = r
 	admit := Admit{Request: e.Request, Program: m.release.Program, Force: e.Force}
 	if e.Program != nil {
-		admit.Program = *e.Program
+		admit.Program = e.Program.or(m.release.Program)
 	}
 	if e.Kind == KindRollback {
 		admit.Release = m.previous
@@ -243,15 +243,29 @@ func (m *Machine) gateOpened(e GateOpened) {
 	if m.request != nil {
 		m.request.from = m.active.number // a restart may have changed it
 	}
-	if m.active.canPause && !m.active.mute {
+	switch {
+	case m.active.mute:
+		m.enter(PhaseCutOver, m.active.number, "cannot be told to pause: both accept until the commit")
+		m.bake(m.candidate)
+	case m.active.canPause:
 		m.enter(PhaseCutOver, m.active.number, "is told to pause: "+e.Reason)
 		m.active.command = m.nextSerial()
 		m.setDeadline(m.policy.PauseTimeout)
 		m.do(Pause{m.active.number, uint64(m.active.command)})
-		return
+	default:
+		m.retire(e.Reason)
 	}
-	m.enter(PhaseCutOver, m.active.number, "cannot pause: both accept until the commit")
-	m.bake(m.candidate)
+}
+
+// retire drains an old generation that cannot pause, which cannot be taken back:
+// a rollback starts its release again.
+func (m *Machine) retire(why string) {
+	old := m.active
+	m.enter(PhaseCutOver, old.number, "cannot pause and is told to drain; a rollback would start its release again: "+why)
+	m.active, m.candidate = m.candidate, nil
+	m.request.retired = old.number
+	m.drain(old)
+	m.bake(m.active)
 }
 
 func (m *Machine) saidPaused(e SaidPaused) {
@@ -263,7 +277,7 @@ func (m *Machine) saidPaused(e SaidPaused) {
 	m.bake(m.active)
 }
 
-// bake watches n: alone, or beside an old generation that cannot pause.
+// bake watches n: alone, or beside an old generation that cannot be told to pause.
 func (m *Machine) bake(n *generation) {
 	m.stopDeadline()
 	if m.policy.Bake == 0 {
@@ -317,7 +331,8 @@ func (m *Machine) baking() *generation {
 }
 
 // commit makes the new generation's release the one that counts, and drains
-// the old generation: the paused one, or the active one if it could not pause.
+// the old generation: the paused one, or the active one if it could not be told
+// to pause. One that was retired drains already.
 func (m *Machine) commit(note string) {
 	old := m.paused
 	if m.candidate != nil {
@@ -336,7 +351,7 @@ func (m *Machine) commit(note string) {
 		reason += ": " + note
 	}
 	if old == nil {
-		m.end(Committed, reason)
+		m.endAfter(m.retired(), Committed, reason)
 		return
 	}
 	m.enter(PhaseCommit, old.number, "is told to drain")
@@ -364,7 +379,7 @@ func (m *Machine) unfit(n int, what string) {
 	switch {
 	case m.candidate.is(n):
 		m.undo(reason)
-	case m.active.is(n) && m.phase == PhaseBake && m.paused != nil:
+	case m.baking().is(n):
 		m.undo(reason)
 	case m.active.is(n):
 		m.warn(reason)
@@ -386,12 +401,28 @@ func (m *Machine) undo(reason string) {
 	case PhaseCutOver:
 		m.resume(m.active, reason) // the pause may be on its way
 	case PhaseBake:
-		if m.paused == nil {
+		switch {
+		case m.paused != nil:
+			m.resume(m.paused, reason)
+		case m.candidate != nil:
 			m.abort(reason)
-			return
+		default:
+			m.replaceRetired(reason)
 		}
-		m.resume(m.paused, reason)
 	}
+}
+
+// replaceRetired starts the release of a retired generation again. The failed one,
+// if it lives, goes on accepting meanwhile: a bad server is better than none.
+func (m *Machine) replaceRetired(reason string) {
+	m.request.reason = fmt.Sprintf("%s; generation %d had been told to drain", reason, m.request.retired)
+	if m.active != nil {
+		m.do(Unwatch{m.active.number})
+	}
+	m.stopDeadline()
+	m.enter(PhaseRollback, m.request.retired, "had been told to drain, so its release is started again: "+reason)
+	m.restarting = &restart{reason: reason}
+	m.launchRestart()
 }
 
 func (m *Machine) abort(reason string) {
@@ -497,8 +528,8 @@ func (m *Machine) lostActive(reason string) {
 	m.active = nil
 	m.warn(reason)
 	switch {
-	case m.paused != nil && m.phase == PhaseBake:
-		m.resume(m.paused, reason)
+	case m.phase == PhaseBake && m.candidate == nil:
+		m.undo(reason)
 	case m.paused != nil: // it is being resumed already
 	case m.candidate != nil && slices.Contains([]Phase{PhaseOverlap, PhaseGate, PhaseCutOver, PhaseBake}, m.phase):
 		m.promoteNow(reason)
@@ -533,11 +564,13 @@ func (m *Machine) lostOther(e Exited) {
 		g := (*slot)[i]
 		*slot = slices.Delete(*slot, i, i+1)
 		m.stopTimer(&g.timer)
-		if g.waiter != nil {
-			r := m.answer(g.waiter, g.waiter.verdict, g.waiter.reason)
-			r.Drained, r.Cut = true, g.cut
-			r.CutUnknown = !g.drained && (g.terminated || g.mute || !e.Clean)
-			m.do(r)
+		end := &drainEnd{cut: g.cut, cutUnknown: !g.drained && (g.terminated || g.mute || !e.Clean)}
+		if r := m.request; r != nil && g.is(r.retired) {
+			r.drained = end
+		}
+		if r := g.waiter; r != nil {
+			r.drained = end
+			m.do(m.answer(r, r.verdict, r.reason))
 		}
 	}
 }
@@ -687,7 +720,7 @@ func (m *Machine) endForStop() {
 	switch {
 	case m.phase == PhaseAdmission:
 		verdict = Refused
-	case m.paused != nil:
+	case m.paused != nil, m.phase == PhaseBake && m.candidate == nil:
 		verdict = RolledBack
 	}
 	m.end(verdict, "the supervisor was told to stop")

@@ -51,12 +51,18 @@ func plant(t *testing.T, file, source string, b bug) {
 
 func bugsOfTheMachine() []bug {
 	return []bug{
+		{"a generation that can pause is told to drain at the cut-over",
+			"	case m.active.canPause:\n		m.enter(PhaseCutOver",
+			"	case m.active.canPause && m.policy.Overlap == 0:\n		m.enter(PhaseCutOver"},
+		{"what was retired is forgotten, and nothing is started in its place",
+			"		default:\n			m.replaceRetired(reason)\n",
+			"		default:\n			m.end(RolledBack, reason)\n"},
 		{"a failed candidate takes the active generation with it",
 			"	failed := m.candidate\n	m.candidate = nil\n	m.discard(failed)\n",
 			"	failed := m.candidate\n	m.candidate = nil\n	m.discard(failed)\n	if failed != nil && m.active != nil {\n		m.do(Terminate{m.active.number})\n	}\n"},
 		{"who waits for the end of a failed candidate hears that it was committed",
-			"m.answer(g.waiter, g.waiter.verdict, g.waiter.reason)",
-			"m.answer(g.waiter, Committed, g.waiter.reason)"},
+			"m.answer(r, r.verdict, r.reason)",
+			"m.answer(r, Committed, r.reason)"},
 		{"the flag of a running upgrade survives its failure",
 			"	m.request, m.phase = nil, PhaseIdle\n",
 			"	m.phase = PhaseIdle\n"},

@@ -160,9 +160,10 @@ func (p *process) start() (*fdpass.Conn, error) {
 func (p *process) command(channel *os.File) *exec.Cmd {
 	cfg := p.launcher.cfg
 	group := p.hold.Group()
+	path, argv := cfg.Execute(p.number, p.release)
 	return &exec.Cmd{
-		Path: p.release.Path,
-		Args: p.release.Command,
+		Path: path,
+		Args: argv,
 		Dir:  p.release.Dir,
 		Env: slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Env, p.hold.Env(),
 			[]string{EnvGeneration + "=" + strconv.Itoa(p.number), fdpass.EnvFD + "=3"}),
@@ -226,7 +227,7 @@ func (p *process) handOver(c *fdpass.Conn, probe int) error {
 		return errors.New("the supervisor is stopping")
 	}
 	defer p.launcher.CloseListeners()
-	if err := p.launcher.cfg.Prepare(); err != nil {
+	if err := p.launcher.cfg.Prepare(p.number, p.release); err != nil {
 		return &ownError{err}
 	}
 	hello, err := fdpass.Offer(c, p.launcher.welcome(p.number, p.token, p.readyTimeout), probe, p.launcher.cfg.Listeners)

@@ -85,6 +85,9 @@ type interruption struct {
 	// it, as far as they were there; paused tells that old had paused.
 	old, young *generation
 	paused     bool
+	// retired is the number of an old generation that cannot pause and was told
+	// to drain; old is nil then.
+	retired int
 	// goesOn tells of a generation whether it lives and goes on accepting.
 	goesOn func(*generation) bool
 }
@@ -100,6 +103,8 @@ func (m *Machine) interrupted() interruption {
 		i.old, i.young, i.paused = m.paused, m.active, true
 	case m.phase == PhaseRollback && m.restarting != nil: // the old one is started anew
 		i.young = m.active
+	case m.phase == PhaseBake && m.candidate == nil:
+		i.young, i.retired = m.active, m.request.retired
 	default:
 		i.old, i.young = m.active, m.candidate
 	}
@@ -198,9 +203,11 @@ func (m *Machine) settle(i interruption) {
 		m.abort(i.why)
 	case i.goesOn(i.young) && i.paused:
 		m.commit(fmt.Sprintf("%s, and generation %d cannot go on", i.why, i.old.number))
+	case i.goesOn(i.young) && i.retired != 0:
+		m.commit(fmt.Sprintf("%s, and generation %d was told to drain", i.why, i.retired))
 	case i.goesOn(i.young) && i.young.ready:
 		m.promoteNow(i.why)
-	case i.paused:
+	case i.paused || i.retired != 0:
 		m.request.reason = i.why
 		m.phase = PhaseRollback
 		m.startOld("neither generation can go on")

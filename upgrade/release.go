@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"debug/buildinfo"
 	"errors"
 	"fmt"
@@ -22,6 +23,21 @@ type Program struct {
 	Dir string `json:"dir,omitempty"`
 	// Env are KEY=VALUE entries added to the supervisor's own environment.
 	Env []string `json:"env,omitempty"`
+	// Protocol, Ready and Stop say how the program is spoken to. They mean
+	// something to the Launcher only.
+	Protocol string `json:"protocol,omitempty"`
+	Ready    string `json:"ready,omitempty"`
+	Stop     string `json:"stop,omitempty"`
+}
+
+// or is p with what it does not say taken from what runs now.
+func (p Program) or(now Program) Program {
+	p.Dir, p.Protocol = cmp.Or(p.Dir, now.Dir), cmp.Or(p.Protocol, now.Protocol)
+	p.Ready, p.Stop = cmp.Or(p.Ready, now.Ready), cmp.Or(p.Stop, now.Stop)
+	if p.Env == nil {
+		p.Env = now.Env
+	}
+	return p
 }
 
 // A Release is what a generation runs: a Program with its path resolved.
@@ -53,6 +69,7 @@ func (r Release) String() string {
 // same says whether other is the same file, run in the same way.
 func (r *Release) same(other Release) bool {
 	return r.Path == other.Path && r.File == other.File && r.Dir == other.Dir &&
+		r.Protocol == other.Protocol && r.Ready == other.Ready && r.Stop == other.Stop &&
 		slices.Equal(r.Command, other.Command) && slices.Equal(r.Env, other.Env)
 }
 

@@ -90,6 +90,7 @@ func (r *request) state() *RequestState {
 		Request: r.Request, Kind: r.Kind, Program: r.Program.copy(), Force: r.Force, WaitDrain: r.WaitDrain,
 		Timeout: r.Timeout, Timer: r.timer, Undo: r.undo, Reason: r.reason, Verdict: r.verdict,
 		From: r.from, To: r.to, FromRelease: r.fromRelease.copy(), ToRelease: r.toRelease.copy(),
+		Retired: r.retired, Drained: r.drained.state(),
 	}
 }
 
@@ -101,7 +102,22 @@ func (s *RequestState) restore() *request {
 		Requested: Requested{Request: s.Request, Kind: s.Kind, Program: s.Program.copy(), Force: s.Force, WaitDrain: s.WaitDrain, Timeout: s.Timeout},
 		timer:     s.Timer, undo: s.Undo, reason: s.Reason, verdict: s.Verdict,
 		from: s.From, to: s.To, fromRelease: s.FromRelease.copy(), toRelease: s.ToRelease.copy(),
+		retired: s.Retired, drained: s.Drained.restore(),
 	}
+}
+
+func (d *drainEnd) state() *DrainState {
+	if d == nil {
+		return nil
+	}
+	return &DrainState{Cut: d.cut, CutUnknown: d.cutUnknown}
+}
+
+func (s *DrainState) restore() *drainEnd {
+	if s == nil {
+		return nil
+	}
+	return &drainEnd{cut: s.Cut, cutUnknown: s.CutUnknown}
 }
 
 func (p *Program) copy() *Program {

@@ -32,6 +32,23 @@ type request struct {
 	from, to    int
 	fromRelease *Release
 	toRelease   *Release
+	retired     int       // the old generation, if it cannot pause and was told to drain
+	drained     *drainEnd // of the old generation, if that has ended
+}
+
+// drainEnd is how the drain of a generation ended.
+type drainEnd struct {
+	cut        int
+	cutUnknown bool
+}
+
+// retired is the old generation that drains since the cut-over; nil if there is
+// none, or not any more.
+func (m *Machine) retired() *generation {
+	if m.request == nil || m.request.retired == 0 {
+		return nil
+	}
+	return m.find(m.request.retired)
 }
 
 // bakeStep is how far a bake is.
@@ -57,6 +74,9 @@ func (m *Machine) answer(r *request, v Verdict, reason string) Reply {
 		From: r.from, To: r.to, FromRelease: r.fromRelease, ToRelease: r.toRelease}
 	if m.active != nil {
 		reply.Active = m.active.number
+	}
+	if r.WaitDrain && r.drained != nil {
+		reply.Drained, reply.Cut, reply.CutUnknown = true, r.drained.cut, r.drained.cutUnknown
 	}
 	return reply
 }

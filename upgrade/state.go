@@ -82,6 +82,16 @@ type RequestState struct {
 	To          int           `json:"to_generation,omitempty"`
 	FromRelease *Release      `json:"from_release,omitempty"`
 	ToRelease   *Release      `json:"to_release,omitempty"`
+	// Retired is the old generation, if it cannot pause and was told to drain, and
+	// Drained how that ended, if it has.
+	Retired int         `json:"retired_generation,omitempty"`
+	Drained *DrainState `json:"drained,omitempty"`
+}
+
+// DrainState is how the drain of a generation ended.
+type DrainState struct {
+	Cut        int  `json:"cut,omitempty"`
+	CutUnknown bool `json:"cut_unknown,omitempty"`
 }
 
 // RestartState is the back-off of a crashed active generation, or what is being
