@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/protocol"
 	"example.com/supervisor/health"
 	"example.com/supervisor/upgrade"
 )
@@ -40,6 +41,10 @@ type Config struct {
 	Env      []string `toml:"env"`
 	EnvClear bool     `toml:"env-clear"`
 	RunDir   string   `toml:"run-dir"`
+
+	Protocol     string `toml:"protocol"`
+	Ready        string `toml:"ready"`
+	StopSchedule string `toml:"stop-schedule"`
 
 	ReadyTimeout Duration `toml:"ready-timeout"`
 	Overlap      Duration `toml:"overlap"`
@@ -94,6 +99,7 @@ func Default() Config {
 		QueueInterval: Duration(queue.Interval),
 		QueueHeadroom: Duration(queue.Headroom),
 		QueueReaction: Duration(queue.Reaction),
+		Protocol:      string(protocol.Native),
 		LogFormat:     "auto",
 		LogLevel:      "info",
 	}
@@ -110,7 +116,7 @@ func (c Config) ServiceName() string {
 
 // UpgradeProgram is the program as package upgrade wants it.
 func (c Config) UpgradeProgram() upgrade.Program {
-	return upgrade.Program{Command: c.Program, Dir: c.Dir, Env: c.Env}
+	return upgrade.Program{Command: c.Program, Dir: c.Dir, Env: c.Env, Protocol: c.Protocol, Ready: c.Ready, Stop: c.StopSchedule}
 }
 
 // Policy is the part of c that package upgrade keeps.

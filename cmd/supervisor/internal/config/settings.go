@@ -22,7 +22,7 @@ type Setting struct {
 // Settings lists all that can be said besides the program, bound to c.
 func (c *Config) Settings() []Setting {
 	var all []Setting
-	for _, group := range [][]Setting{c.service(), c.upgrading(), c.restarting(), c.probing(), c.queueing(), c.observing()} {
+	for _, group := range [][]Setting{c.service(), c.speaking(), c.upgrading(), c.restarting(), c.probing(), c.queueing(), c.observing()} {
 		all = append(all, group...)
 	}
 	return all
@@ -44,6 +44,15 @@ func (c *Config) service() []Setting {
 		{"env", group, "`KEY=VALUE` added to the program's environment; may be repeated", `["GOMEMLIMIT=512MiB"]`, list(&c.Env)},
 		{"env-clear", group, "give the program none of the supervisor's own environment but PATH", `true`, toggle(&c.EnvClear)},
 		{"run-dir", group, "`DIRECTORY` of the control socket (default: $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/supervisor/NAME, else /run/supervisor/NAME)", `"/run/web"`, text(&c.RunDir)},
+	}
+}
+
+func (c *Config) speaking() []Setting {
+	const group = "How the program is spoken to"
+	return []Setting{
+		{"protocol", group, "`PROTOCOL` of the program: native (package service, or docs/protocol.md), listen-fds, tableflip, einhorn, server-starter, nginx or none (docs/protocols.md)", `"listen-fds"`, text(&c.Protocol)},
+		{"ready", group, "`WAY` in which the program is seen to be ready: word, what it says as its protocol has it; probe, what the probe says; or a time for which it has to live (default: that of the protocol)", `"2s"`, text(&c.Ready)},
+		{"stop-schedule", group, "`SIGNALS` that tell the program to end, with times between them, such as QUIT or QUIT/20s/TERM; drain-timeout and stop-grace hold besides (default: that of the protocol)", `"QUIT/20s/TERM"`, text(&c.StopSchedule)},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/protocol"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 )
@@ -41,6 +42,7 @@ func (c Config) Validate() error {
 	check("listen", c.checkListen())
 	check("env", CheckEnv(c.Env))
 	check("probe", checkProbe(c.Probe))
+	c.checkProtocol(check)
 	check("probe-command", checkCommand(c.ProbeCommand))
 	check("queue", c.checkQueue())
 	check("queue-target", checkTarget(c.commonLimits(), "queue-interval"))
@@ -113,6 +115,34 @@ func (c Config) checkProgram() error {
 	}
 	_, err := upgrade.Resolve(c.UpgradeProgram())
 	return err
+}
+
+// checkProtocol looks at how the program is spoken to.
+func (c Config) checkProtocol(check func(key string, err error)) {
+	p, err := protocol.Parse(c.Protocol)
+	check("protocol", err)
+	if err != nil {
+		return
+	}
+	ready, err := p.ParseReadiness(c.Ready)
+	switch {
+	case err == nil && p.Name == protocol.Native && c.Ready != "" && ready.By != protocol.Word:
+		err = errors.New("a program that speaks the native protocol says so itself")
+	case err == nil && ready.By == protocol.Probe && len(c.ProbeCommand) == 0:
+		err = errors.New("needs a probe-command")
+	}
+	check("ready", err)
+	stop, err := p.ParseStop(c.StopSchedule)
+	switch limit := time.Duration(c.DrainTimeout); {
+	case err == nil && p.Name == protocol.Native && c.StopSchedule != "":
+		err = errors.New("a program that speaks the native protocol is told to drain by a message")
+	case err == nil && stop.Total() > limit:
+		err = fmt.Errorf("takes %v until its last signal, and drain-timeout is %v: raise that", stop.Total(), limit)
+	}
+	check("stop-schedule", err)
+	if p.Name != protocol.Native && c.Probe != "" {
+		check("probe", fmt.Errorf("a program that is spoken to by %s has no probe socket; use probe-command", p.Name))
+	}
 }
 
 // checkDir looks at the working directory.
