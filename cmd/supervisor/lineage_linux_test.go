@@ -30,6 +30,8 @@ type lineage struct {
 	client  *control.Client
 	cmd     *exec.Cmd
 	ended   bool
+	// shims tells that every generation is a shim and its program.
+	shims bool
 	// keepsDir tells that the run directory stays, empty.
 	keepsDir bool
 	// held is the listener "http" that the service manager passes; nil if there
@@ -224,11 +226,16 @@ func (l *lineage) wantProcesses(status upgrade.Status) {
 	slices.Sort(want)
 	l.poll("no other processes", func() bool {
 		var have []int
+		programs := 0
 		for _, p := range l.processes() {
-			have = append(have, p.pid)
+			if !l.shims || slices.Contains(want, p.pid) {
+				have = append(have, p.pid)
+			} else {
+				programs++
+			}
 		}
 		slices.Sort(have)
-		return slices.Equal(have, want)
+		return slices.Equal(have, want) && (!l.shims || programs == len(status.Generations))
 	}, func() any { return []any{l.processes(), want} })
 }
 

@@ -33,6 +33,7 @@ type listeners struct {
 	log *slog.Logger
 	// nudge asks for an audit soon.
 	nudge chan struct{}
+	users users
 
 	mu      sync.Mutex // held while descriptors are used
 	sockets []*listen.Socket
@@ -288,7 +289,7 @@ func isWhereItWas(l fdpass.Listener) error {
 // shared by all who hold it (open(2)).
 func (h *listeners) unblock(l fdpass.Listener) error {
 	flags, err := unix.FcntlInt(uintptr(l.FD), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_NONBLOCK != 0 {
+	if err != nil || flags&unix.O_NONBLOCK != 0 || !h.users.needNonBlocking() {
 		return nil // Verify has seen that it is there
 	}
 	h.log.Warn("a generation made a listener blocking; it is made non-blocking again", "listener", l.Name)

@@ -7,9 +7,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
+
+	"example.com/supervisor/cmd/supervisor/internal/shim"
 )
 
-func main() { os.Exit(run(os.Args...)) }
+func main() {
+	shim.Flip()
+	shim.Exec(os.Args)
+	os.Exit(run(os.Args...))
+}
 
 // run is the whole command; it returns the exit status.
 func run(args ...string) int {

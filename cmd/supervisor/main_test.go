@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 		"liar":       liar,
 		"knock":      knock,
 		"killer":     killer,
+		"plain":      plain,
+		// The next version of examples/tableflip, which the shim plays.
+		"tableflip": main,
 	})
 }
 

@@ -60,6 +60,7 @@ func commands(e environment) []*cobra.Command {
 		newRollbackCommand(e),
 		newReexecCommand(e),
 		newCheckStateCommand(e),
+		newShimCommand(e),
 		newStatusCommand(e),
 		newQueueCommand(e),
 		newStopCommand(e),

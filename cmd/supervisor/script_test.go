@@ -68,7 +68,7 @@ func TestScripts(t *testing.T) {
 func buildExamples(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"misbehave"} {
+	for _, name := range []string{"misbehave", "tableflip"} {
 		build := exec.Command("go", "build", "-o", dir, "example.com/supervisor/examples/"+name)
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("cannot build examples/%s: %v\n%s", name, err, out)

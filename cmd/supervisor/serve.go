@@ -269,7 +269,8 @@ func (h *host) supervise() (err error) {
 			Service:       h.cfg.ServiceName(),
 			Listeners:     h.listeners.all,
 			Close:         h.stopListening,
-			Prepare:       h.audit,
+			Prepare:       h.prepare,
+			Execute:       h.execution,
 			OwnLine:       h.own.wrote,
 			RunDir:        h.dir.Path,
 			BaseEnv:       baseEnvironment(h.cfg.EnvClear),
@@ -282,10 +283,19 @@ func (h *host) supervise() (err error) {
 	}
 	if from := h.origin.state; from != nil {
 		cfg.From = &from.Supervisor
+		h.listeners.users.adopt(from.Supervisor.Generations)
 	}
 	h.recount()
 	h.supervisor, err = upgrade.New(cfg)
 	return err
+}
+
+// prepare sees to all that a generation is handed.
+func (h *host) prepare(generation int, r upgrade.Release) error {
+	if err := h.dir.Check(); err != nil {
+		return err
+	}
+	return h.listeners.lend(generation, r)
 }
 
 // audit checks what every generation needs.
@@ -330,6 +340,7 @@ func (h *host) recount() {
 func (h *host) counted(generation int, stats []fdpass.ListenerStats) {
 	h.queues.counted(generation, stats)
 	if stats == nil {
+		h.listeners.users.remove(generation)
 		h.listeners.look()
 	}
 }

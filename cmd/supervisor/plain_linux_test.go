@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// plain is a program that knows nothing of this project: it takes its listener as
+// one of the other protocols has it, and what it does on a signal is up to it.
+func plain() {
+	var (
+		exit  = flag.Int("exit", -1, "exit with this `STATUS` at once")
+		hang  = flag.Bool("hang", false, "never get ready")
+		deaf  = flag.Bool("deaf", false, "accept nothing")
+		after = flag.Duration("crash-after", 0, "crash when it has run for this `TIME`")
+	)
+	flag.Parse()
+	if *exit >= 0 {
+		os.Exit(*exit)
+	}
+	l, err := inherited()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "plain:", err)
+		os.Exit(1)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR2)
+	defer stop()
+	if !*hang {
+		saysReady()
+	}
+	if *after > 0 {
+		time.AfterFunc(*after, func() { os.Exit(7) })
+	}
+	if *deaf {
+		<-ctx.Done()
+		return
+	}
+	answers(ctx, l)
+}
+
+// inherited is the first listener that the environment speaks of.
+func inherited() (net.Listener, error) {
+	number := "3"
+	switch pid := os.Getenv("LISTEN_PID"); {
+	case pid != "" && pid != strconv.Itoa(os.Getpid()):
+		return nil, fmt.Errorf("LISTEN_PID=%s is not %d", pid, os.Getpid())
+	case os.Getenv("EINHORN_FD_0") != "":
+		number = os.Getenv("EINHORN_FD_0")
+	case os.Getenv("SERVER_STARTER_PORT") != "":
+		_, number, _ = strings.Cut(os.Getenv("SERVER_STARTER_PORT"), "=")
+	case os.Getenv("NGINX") != "":
+		number = strings.TrimRight(os.Getenv("NGINX"), ";")
+	}
+	fd, err := strconv.Atoi(number)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "listener")
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+// saysReady says so where the environment has somebody to hear it.
+func saysReady() {
+	say := func(network, path, words string) {
+		conn, err := net.Dial(network, path)
+		if err == nil {
+			_, err = io.WriteString(conn, words)
+			conn.Close()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "plain:", err)
+			os.Exit(1)
+		}
+	}
+	if path := os.Getenv("NOTIFY_SOCKET"); path != "" {
+		say("unixgram", path, "STATUS=all is well\nREADY=1\n")
+	}
+	if path := os.Getenv("EINHORN_SOCK_PATH"); path != "" {
+		say("unix", path, fmt.Sprintf("%%7B%%22command%%22%%3A%%22worker%%3Aack%%22%%2C%%22pid%%22%%3A%d%%7D\n", os.Getpid()))
+	}
+}
+
+// answers echoes one request on each connection until ctx is done, and then
+// finishes what it has accepted: it loses nothing.
+func answers(ctx context.Context, l net.Listener) {
+	context.AfterFunc(ctx, func() { l.Close() })
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		serving.Go(func() {
+			defer conn.Close()
+			r, err := http.ReadRequest(bufio.NewReader(conn))
+			if err != nil {
+				return
+			}
+			body, err := io.ReadAll(r.Body)
+			if err == nil {
+				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+			}
+		})
+	}
+}
