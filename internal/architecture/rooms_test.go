@@ -28,6 +28,7 @@ const (
 	prometheus = "github.com/prometheus/client_golang"
 	histogram  = "github.com/HdrHistogram/hdrhistogram-go"
 	plot       = "gonum.org/v1/plot"
+	tableflip  = "github.com/cloudflare/tableflip"
 )
 
 // pure is all that the deciding files of upgrade may know: no clock to ask, no
@@ -60,7 +61,8 @@ var rooms = []room{
 	},
 	{path: "fdpass", others: []string{sys}},
 	{path: "health", others: []string{sys, netlink}, files: judging},
-	{path: "service", ours: []string{"fdpass", "internal/listen"}, others: []string{sys}},
+	{path: "service", ours: []string{"fdpass", "internal/listen", "internal/rejoin"}, others: []string{sys}},
+	{path: "internal/rejoin", ours: []string{"fdpass"}}, // of services and shims
 	{path: "internal/cgroup", others: []string{sys}},
 	{path: "internal/listen", others: []string{sys}},
 	{path: "systemd", others: []string{sys, gosystemd}}, // alone knows go-systemd
@@ -78,11 +80,18 @@ var rooms = []room{
 			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
 			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/metrics",
-			"cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
+			"cmd/supervisor/internal/protocol", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
+			"cmd/supervisor/internal/shim",
 		},
 		others: []string{sys, term, xsync, cobra},
 	},
-	{path: "cmd/supervisor/internal/config", ours: []string{"upgrade", "health", "internal/listen"}, others: []string{toml, pflag}},
+	{path: "cmd/supervisor/internal/config", ours: []string{"upgrade", "health", "internal/listen", "cmd/supervisor/internal/protocol"}, others: []string{toml, pflag}},
+	{path: "cmd/supervisor/internal/protocol", ours: []string{"fdpass"}, others: []string{sys}},
+	{
+		path:   "cmd/supervisor/internal/shim",
+		ours:   []string{"fdpass", "internal/rejoin", "upgrade", "cmd/supervisor/internal/protocol"}, // of upgrade: CleanEnv
+		others: []string{sys},
+	},
 	{
 		path:   "cmd/supervisor/internal/control",
 		ours:   []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
@@ -104,5 +113,6 @@ var rooms = []room{
 	{path: "examples/python"}, // its test alone is written in Go
 	{path: "examples/echo", ours: []string{"service"}},
 	{path: "examples/http", ours: []string{"service"}},
+	{path: "examples/tableflip", others: []string{tableflip}}, // knows nothing of this project
 	{path: "examples/misbehave", ours: []string{"service", "fdpass"}}, // lies on the channel
 }

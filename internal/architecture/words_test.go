@@ -18,6 +18,7 @@ var unwelcome = regexp.MustCompile(`(?i)\b((?:service|process|package) )?(master
 // words returns the unwelcome words of a text.
 func words(text string) []string {
 	var found []string
+	text = strings.ReplaceAll(text, "worker:ack", "") // a command of einhorn's
 	for _, m := range unwelcome.FindAllStringSubmatch(text, -1) {
 		if m[1] == "" {
 			found = append(found, m[0])
