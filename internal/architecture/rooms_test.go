@@ -113,6 +113,6 @@ var rooms = []room{
 	{path: "examples/python"}, // its test alone is written in Go
 	{path: "examples/echo", ours: []string{"service"}},
 	{path: "examples/http", ours: []string{"service"}},
-	{path: "examples/tableflip", others: []string{tableflip}}, // knows nothing of this project
+	{path: "examples/tableflip", others: []string{tableflip}},         // knows nothing of this project
 	{path: "examples/misbehave", ours: []string{"service", "fdpass"}}, // lies on the channel
 }
