@@ -41,11 +41,8 @@ const exitCannotExecute = 126
 func withPID(env []string) []string {
 	pid := strconv.Itoa(os.Getpid())
 	for i, entry := range env {
-		switch entry {
-		case "LISTEN_PID=" + selfPID:
+		if entry == "LISTEN_PID="+selfPID {
 			env[i] = "LISTEN_PID=" + pid
-		case "WATCHDOG_PID=" + selfPID:
-			env[i] = "WATCHDOG_PID=" + pid
 		}
 	}
 	return env

@@ -7,13 +7,11 @@ import (
 
 // A notice is one datagram of a program that tells how it is (sd_notify(3)).
 type notice struct {
-	ready, stopping, reloading bool
-	status                     string
-	alive                      bool // WATCHDOG=1
-	trigger                    bool // WATCHDOG=trigger
-	store                      bool // FDSTORE=1
-	barrier                    bool
-	mainPID                    string
+	ready, stopping bool
+	status          string
+	trigger         bool // WATCHDOG=trigger
+	store           bool // FDSTORE=1
+	mainPID         string
 }
 
 // parseNotice reads a datagram: lines of KEY=VALUE, of which unknown ones mean
@@ -30,17 +28,12 @@ func parseNotice(text []byte) notice {
 			n.ready = n.ready || value == "1"
 		case "STOPPING":
 			n.stopping = n.stopping || value == "1"
-		case "RELOADING":
-			n.reloading = n.reloading || value == "1"
 		case "STATUS":
 			n.status = strings.ToValidUTF8(value, "?")
 		case "WATCHDOG":
-			n.alive = n.alive || value == "1"
 			n.trigger = n.trigger || value == "trigger"
 		case "FDSTORE":
 			n.store = n.store || value == "1"
-		case "BARRIER":
-			n.barrier = n.barrier || value == "1"
 		case "MAINPID":
 			n.mainPID = value
 		}
