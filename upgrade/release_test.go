@@ -3,11 +3,50 @@ package upgrade
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
+
+// TestNewProgramKeepsWhatItDoesNotSay: directory, environment, and how it is
+// spoken to.
+func TestNewProgramKeepsWhatItDoesNotSay(t *testing.T) {
+	t.Parallel()
+	now := Program{Command: []string{"web", "-v"}, Dir: "/srv", Env: []string{"A=1"}, Protocol: "listen-fds", Ready: "2s", Stop: "QUIT"}
+	for name, c := range map[string]struct{ asked, want Program }{
+		"the words alone": {
+			Program{Command: []string{"/new", "-x"}},
+			Program{Command: []string{"/new", "-x"}, Dir: "/srv", Env: []string{"A=1"}, Protocol: "listen-fds", Ready: "2s", Stop: "QUIT"},
+		},
+		"a directory": {
+			Program{Command: []string{"new"}, Dir: "/other"},
+			Program{Command: []string{"new"}, Dir: "/other", Env: []string{"A=1"}, Protocol: "listen-fds", Ready: "2s", Stop: "QUIT"},
+		},
+		"no environment at all": {
+			Program{Command: []string{"/new"}, Dir: "/other", Env: []string{}},
+			Program{Command: []string{"/new"}, Dir: "/other", Env: []string{}, Protocol: "listen-fds", Ready: "2s", Stop: "QUIT"},
+		},
+		"all": {
+			Program{Command: []string{"/new"}, Dir: "/o", Env: []string{"B=2"}, Protocol: "none", Ready: "1s", Stop: "TERM"},
+			Program{Command: []string{"/new"}, Dir: "/o", Env: []string{"B=2"}, Protocol: "none", Ready: "1s", Stop: "TERM"},
+		},
+	} {
+		m, err := NewMachine(Policy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Step(Boot{Release: Release{Program: now, Path: "/srv/web"}})
+		m.Step(SaidReady{1, true})
+		m.Step(ProbePassed{1})
+		actions := m.Step(Requested{Request: 1, Kind: KindUpgrade, Program: &c.asked})
+		i := slices.IndexFunc(actions, func(a Action) bool { _, ok := a.(Admit); return ok })
+		if i < 0 || !reflect.DeepEqual(actions[i].(Admit).Program, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, actions, c.want)
+		}
+	}
+}
 
 func TestResolve(t *testing.T) {
 	t.Parallel()

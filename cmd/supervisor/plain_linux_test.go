@@ -25,6 +25,8 @@ func plain() {
 		hang  = flag.Bool("hang", false, "never get ready")
 		deaf  = flag.Bool("deaf", false, "accept nothing")
 		after = flag.Duration("crash-after", 0, "crash when it has run for this `TIME`")
+		kill  = flag.Duration("kill-after", 0, "die of SIGKILL when it has run for this `TIME`")
+		leave = flag.Duration("stopping-after", 0, "say that it stops when it has run for this `TIME`")
 	)
 	flag.Parse()
 	if *exit >= 0 {
@@ -42,6 +44,12 @@ func plain() {
 	}
 	if *after > 0 {
 		time.AfterFunc(*after, func() { os.Exit(7) })
+	}
+	if *kill > 0 {
+		time.AfterFunc(*kill, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
+	}
+	if *leave > 0 {
+		time.AfterFunc(*leave, func() { says("unixgram", os.Getenv("NOTIFY_SOCKET"), "STOPPING=1") })
 	}
 	if *deaf {
 		<-ctx.Done()
@@ -74,22 +82,24 @@ func inherited() (net.Listener, error) {
 
 // saysReady says so where the environment has somebody to hear it.
 func saysReady() {
-	say := func(network, path, words string) {
-		conn, err := net.Dial(network, path)
-		if err == nil {
-			_, err = io.WriteString(conn, words)
-			conn.Close()
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "plain:", err)
-			os.Exit(1)
-		}
-	}
 	if path := os.Getenv("NOTIFY_SOCKET"); path != "" {
-		say("unixgram", path, "STATUS=all is well\nREADY=1\n")
+		says("unixgram", path, "STATUS=all is well\nREADY=1\n")
 	}
 	if path := os.Getenv("EINHORN_SOCK_PATH"); path != "" {
-		say("unix", path, fmt.Sprintf("%%7B%%22command%%22%%3A%%22worker%%3Aack%%22%%2C%%22pid%%22%%3A%d%%7D\n", os.Getpid()))
+		says("unix", path, fmt.Sprintf("%%7B%%22command%%22%%3A%%22worker%%3Aack%%22%%2C%%22pid%%22%%3A%d%%7D\n", os.Getpid()))
+	}
+}
+
+// says says something to whoever started this program.
+func says(network, path, words string) {
+	conn, err := net.Dial(network, path)
+	if err == nil {
+		_, err = io.WriteString(conn, words)
+		conn.Close()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "plain:", err)
+		os.Exit(1)
 	}
 }
 

@@ -112,6 +112,8 @@ func TestBadCandidatesOfOtherProtocols(t *testing.T) {
 		{"exits", "listen-fds", nil, []string{"-exit", "3"}, upgrade.Aborted, "exited with status 3", 1},
 		{"is never ready", "listen-fds", []string{"--ready-timeout", "1s"}, []string{"-hang"}, upgrade.Aborted, "did not say ready", 1},
 		{"crashes in the bake", "listen-fds", []string{"--bake", "5s"}, []string{"-crash-after", "1s"}, upgrade.RolledBack, "its release runs again as generation 3", 3},
+		{"is killed in the bake", "listen-fds", []string{"--bake", "5s"}, []string{"-kill-after", "1s"}, upgrade.RolledBack, "was killed by signal 9", 3},
+		{"says that it stops", "listen-fds", []string{"--bake", "5s"}, []string{"-stopping-after", "1s"}, upgrade.RolledBack, "says that it is stopping", 3},
 		{"exits before it is taken for ready", "none", nil, []string{"-exit", "0"}, upgrade.Aborted, "exited with status 0", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
