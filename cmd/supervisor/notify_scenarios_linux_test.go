@@ -322,7 +322,7 @@ func TestGenerationsDoNotHearOfTheServiceManager(t *testing.T) {
 	t.Parallel()
 	n := newNotified(t)
 	probed, spawned := filepath.Join(n.dir, "probed"), filepath.Join(n.dir, "spawned")
-	for _, word := range []string{"sh", "-c", "env >" + probed} {
+	for _, word := range []string{"sh", "-c", "env >" + probed + ".new && mv " + probed + ".new " + probed} { // whole at every moment: it is asked again and again
 		n.flags = append(n.flags, "--probe-command="+word)
 	}
 	n.env = []string{"FDSTORE=64", "MAINPID=1", "MANAGERPID=1", "LISTEN_PIDFDID=1"}
