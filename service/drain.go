@@ -63,6 +63,18 @@ func (d *drain) order(timeout time.Duration, final bool) bool {
 	return first
 }
 
+// unlessBegun calls f, and returns true, unless the drain has begun; it does not
+// begin before f has returned. What f opens, the drain shuts.
+func (d *drain) unlessBegun(f func()) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.began.IsZero() {
+		return false
+	}
+	f()
+	return true
+}
+
 // amend gives the deadline anew.
 func (d *drain) amend(timeout time.Duration, final bool) {
 	d.mu.Lock()

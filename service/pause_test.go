@@ -3,7 +3,9 @@ package service
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -191,4 +193,46 @@ func TestClearedNonBlockingIsSetAgainByPause(t *testing.T) {
 	}
 	c.resume()
 	roundTrip(t, dial(t, f.addr()))
+}
+
+// onMessage is a slog.Handler that calls a function when something is logged.
+type onMessage struct {
+	slog.Handler
+	message string
+	do      func()
+}
+
+func (h onMessage) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, h.message) {
+		h.do()
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (onMessage) Enabled(context.Context, slog.Level) bool { return true }
+
+// TestWhatADrainHasShutStaysShut: a drain may begin at the moment at which the
+// end of the channel would have the service accept again.
+func TestWhatADrainHasShutStaysShut(t *testing.T) {
+	t.Parallel()
+	f := supervise(t, tcpPort("echo"))
+	var c *fakeChild
+	joined := make(chan struct{})
+	log := onMessage{Handler: quietLog(t).Handler(), message: "serving on", do: func() {
+		<-joined
+		c.service.drain.order(20*time.Second, false)
+		c.service.pause()
+	}}
+	c = f.join(Config{Logger: slog.New(log)})
+	close(joined)
+	session := c.service.control.now()
+	c.conn.Close()
+	<-session.ended
+	_ = c.service.control.close() // joins what ends the session
+	if !c.service.endpoints[0].listener.gate.paused {
+		t.Error("the end of the channel opened what the drain had shut")
+	}
+	if err := c.service.abandon(); err != nil {
+		t.Error(err)
+	}
 }

@@ -149,8 +149,8 @@ func (c *session) end() {
 	close(c.ended)
 	if !isClosed(c.service.Draining()) {
 		c.service.log.Info("the channel to the supervisor ended; serving on")
-		c.service.resume()
 	}
+	c.service.drain.unlessBegun(c.service.resume)
 }
 
 func (c *session) handle(m fdpass.Message) {
@@ -212,12 +212,11 @@ func (c *session) cancelPause() {
 }
 
 func (c *session) resume(m fdpass.Resume) {
-	if isClosed(c.service.Draining()) {
+	c.cancelPause()
+	if !c.service.drain.unlessBegun(c.service.resume) {
 		c.tell(fdpass.Error{Reason: "cannot resume: this generation drains"})
 		return
 	}
-	c.cancelPause()
-	c.service.resume()
 	c.service.log.Info("resumed", "generation", c.service.Generation())
 	c.tell(fdpass.Resumed{ID: m.ID})
 }

@@ -76,9 +76,31 @@ func (h *host) reexec(ctx context.Context, binary string) error {
 // heeded.
 func goesFirst(came <-chan os.Signal) error {
 	if sig := oneOf(came); sig != nil {
-		return fmt.Errorf("signal %d (%v) came at the same moment, and goes first", sig, sig)
+		return tooLate(sig)
 	}
 	return nil
+}
+
+func tooLate(sig os.Signal) error {
+	return fmt.Errorf("signal %d (%v) came at the same moment, and goes first", sig, sig)
+}
+
+// lastCaught ends the catching of signals and is goesFirst of those that were
+// caught until then: one that was caught and would be heeded by nobody is lost
+// with this program. What may have reached came alone is passed on to heeded,
+// where twice in a moment is once; HUP, which is ignored by now, has reached both.
+func lastCaught(heeded, came chan os.Signal) (first error) {
+	signal.Stop(heeded)
+	signal.Stop(came) // it has all of them now
+	for sig := oneOf(came); sig != nil; sig = oneOf(came) {
+		if first == nil {
+			first = tooLate(sig)
+		}
+		if sig != syscall.SIGHUP {
+			heeded <- sig
+		}
+	}
+	return first
 }
 
 // successor is the file to execute: by default the one that this program was
@@ -103,7 +125,7 @@ func (h *host) count(state *handover.State) (err error) {
 }
 
 // execute does it, with everything at rest.
-func (h *host) execute(path string, st upgrade.State, carried []control.Carried, came <-chan os.Signal) error {
+func (h *host) execute(path string, st upgrade.State, carried []control.Carried, came chan os.Signal) error {
 	if why := h.announcer.rest(); why != "" {
 		return &upgrade.RefusedError{Reason: why}
 	}
@@ -164,7 +186,7 @@ func (h *host) execute(path string, st upgrade.State, carried []control.Carried,
 // later they would have to be blocked; then every program that is started by
 // the next supervisor would begin with them blocked, as the Go runtime passes
 // on the mask that it was started with.
-func (h *host) executeWith(path string, args, env []string, fds []int, came <-chan os.Signal) error {
+func (h *host) executeWith(path string, args, env []string, fds []int, came chan os.Signal) error {
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
 	for _, fd := range fds {
@@ -173,11 +195,11 @@ func (h *host) executeWith(path string, args, env []string, fds []int, came <-ch
 		}
 		defer unix.CloseOnExec(fd)
 	}
-	signal.Ignore(syscall.SIGHUP)
-	defer signal.Notify(h.signals, syscall.SIGHUP)
 	var limit unix.Rlimit
 	descriptorLimit(nil, &limit)
-	if err := goesFirst(came); err != nil { // it took some time to come here
+	signal.Ignore(syscall.SIGHUP)
+	defer signal.Notify(h.signals, caught()...)
+	if err := lastCaught(h.signals, came); err != nil { // it took some time to come here
 		return err
 	}
 	err := syscall.Exec(path, args, env)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -273,6 +274,37 @@ func wantNoZombies(tb testing.TB, parent int) {
 		case <-tick.C:
 		case <-late:
 			tb.Fatalf("zombies are left: %v", slices.Clip(zombies()))
+		}
+	}
+}
+
+// TestSignalIsCaughtOrLeft: one that was caught at the last moment before a
+// reexec, and has not come anywhere yet, is heeded.
+func TestSignalIsCaughtOrLeft(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for range 200 {
+		heeded, came := catchSignals(), catchSignals()
+		for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGQUIT} {
+			if err := unix.Tgkill(os.Getpid(), unix.Gettid(), sig); err != nil { // caught when it returns
+				t.Fatal(err)
+			}
+		}
+		err := lastCaught(heeded, came)
+		if err == nil || !strings.Contains(err.Error(), "goes first") {
+			t.Fatalf("got error %v", err)
+		}
+		hangups, quits := 0, 0
+		for sig := oneOf(heeded); sig != nil; sig = oneOf(heeded) {
+			switch sig {
+			case syscall.SIGHUP:
+				hangups++
+			case syscall.SIGQUIT:
+				quits++
+			}
+		}
+		if hangups != 1 || quits < 1 {
+			t.Fatalf("%d HUP and %d QUIT are heeded", hangups, quits)
 		}
 	}
 }

@@ -22,8 +22,12 @@ const doubling = 500 * time.Millisecond
 // end the service; unlike an ignored signal it is not inherited by programs.
 func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Notify(signals, caught()...)
 	return signals
+}
+
+func caught() []os.Signal {
+	return []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE}
 }
 
 // oneOf takes a signal that has come and means something; nil if there is none.
