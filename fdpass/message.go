@@ -130,11 +130,13 @@ type Resume struct {
 // Drain asks the child to stop for good: accept nothing more, finish what was
 // accepted, then exit with status 0. DeadlineMS is how long it may take. If
 // Final is set no other generation accepts from the listeners any more: the
-// child empties the accept queues before it closes them.
+// child empties the accept queues before it closes them. Last names listeners
+// of which that is so although others go on: they are not the service's any more.
 type Drain struct {
-	ID         uint64 `json:"id"`
-	DeadlineMS int64  `json:"deadline_ms"`
-	Final      bool   `json:"final,omitempty"`
+	ID         uint64   `json:"id"`
+	DeadlineMS int64    `json:"deadline_ms"`
+	Final      bool     `json:"final,omitempty"`
+	Last       []string `json:"last,omitempty"`
 }
 
 // Hold asks a draining child to keep its idle connections for now (On), or to

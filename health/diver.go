@@ -14,7 +14,9 @@ const glanceAge = 500 * time.Millisecond
 // must be looked at while it does, since where a service has very many
 // connections one dive takes tens of milliseconds.
 type diver struct {
-	share   float64 // of one core
+	cancel  context.CancelFunc
+	gone    chan struct{} // closed when he obeys no more orders
+	share   float64       // of one core
 	sampler *Sampler
 	orders  chan order
 	results chan result
@@ -43,6 +45,7 @@ type result struct {
 	err     error
 }
 
+// newDiver makes one, who waits for start.
 func newDiver(cfg MonitorConfig) (*diver, error) {
 	sampler, err := samplerOf(cfg.Listeners)
 	if err != nil {
@@ -55,7 +58,24 @@ func newDiver(cfg MonitorConfig) (*diver, error) {
 	}, nil
 }
 
-func (d *diver) close() error { return d.sampler.Close() }
+// start has him obey orders until close.
+func (d *diver) start(now func() time.Duration, wake chan<- struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel, d.gone = cancel, make(chan struct{})
+	go func() { // close waits for it
+		defer close(d.gone)
+		d.run(ctx, now, wake)
+	}()
+}
+
+// close returns when he uses no descriptor any more.
+func (d *diver) close() error {
+	if d.cancel != nil {
+		d.cancel()
+		<-d.gone
+	}
+	return d.sampler.Close()
+}
 
 // run obeys orders until ctx is done, and wakes the Monitor after each.
 func (d *diver) run(ctx context.Context, now func() time.Duration, wake chan<- struct{}) {

@@ -8,7 +8,8 @@ import (
 // A View is what whoever follows a Monitor is shown. It is valid only during
 // the call.
 type View struct {
-	// Observations are in the order of the Monitor's listeners.
+	// Observations are in the order of the Monitor's listeners, or of the names
+	// that were given to FollowOnly.
 	Observations []Observation
 	// At is when they were made, but for those of listeners that could not be
 	// looked at.
@@ -37,6 +38,7 @@ func (v View) CountedSince(generation int, at time.Duration) bool {
 type follower struct {
 	every time.Duration
 	see   func(View) bool
+	only  *selection // nil: all listeners that there are
 	done  chan struct{}
 	err   error // read after done
 }
@@ -52,13 +54,26 @@ func (f *follower) end(err error) {
 // the Monitor's own goroutine: it must return soon and not call the Monitor.
 // Follow returns after the last call: with nil if see returned true, with ctx's
 // cause, or with ErrClosed.
+//
+// The listeners may be changed meanwhile, and so may their number: see FollowOnly.
 func (m *Monitor) Follow(ctx context.Context, every time.Duration, see func(View) (done bool)) error {
-	f := &follower{every: every, see: see, done: make(chan struct{})}
+	return m.attend(ctx, &follower{every: every, see: see, done: make(chan struct{})})
+}
+
+// FollowOnly is Follow of the listeners with these names: the observations are in
+// their order, whatever Change does. One that is not there any more is shown as a
+// listener at rest.
+func (m *Monitor) FollowOnly(ctx context.Context, names []string, every time.Duration, see func(View) (done bool)) error {
+	return m.attend(ctx, &follower{every: every, see: see, only: &selection{names: names}, done: make(chan struct{})})
+}
+
+func (m *Monitor) attend(ctx context.Context, f *follower) error {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
 		return ErrClosed
 	}
+	f.only.find(m.index)
 	m.followers[f] = struct{}{}
 	m.mu.Unlock()
 	m.nudge()
@@ -91,9 +106,8 @@ func (m *Monitor) show(at time.Duration) {
 	if len(m.followers) == 0 || len(m.observations) > 0 && latest(m.observations) < at {
 		return
 	}
-	v := View{Observations: m.observations, At: at, monitor: m}
 	for f := range m.followers {
-		if f.see(v) {
+		if f.see(View{Observations: f.only.of(m.observations, at), At: at, monitor: m}) {
 			delete(m.followers, f)
 			f.end(nil)
 		}

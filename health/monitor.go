@@ -27,15 +27,17 @@ const (
 // packets, which the kernel counts as well, are taken out as far as possible.
 // All methods may be called concurrently.
 type Monitor struct {
-	cfg     MonitorConfig
+	cfg     MonitorConfig  // its listeners, and the next two, are of the goroutine, which changes them under mu
 	index   map[string]int // of the listeners, by name
-	started time.Time
 	sampler *Sampler
+	started time.Time
 	strays  *strays
 	netstat *Netstat // nil if the namespace's counters cannot be had
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	wake    chan struct{} // of one element: somebody wants a look now
+	changes chan change   // of the listeners
+	over    chan struct{} // closed when there are no more looks
 	diver   *diver
 
 	// Of the goroutine only:
@@ -106,6 +108,7 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 	}
 	m := &Monitor{
 		cfg: cfg, index: index, started: time.Now(), sampler: sampler, wake: make(chan struct{}, 1),
+		changes: make(chan change), over: make(chan struct{}),
 		samples: make([]Sample, n), mayRest: make([]bool, n), heads: make([]head, n), emptyAt: make([]time.Duration, n), shared: make([]shared, n),
 		observations: make([]Observation, n), looks: make([]look, n),
 		recent:      NewRecent(names, limits, recentMemory),
@@ -124,8 +127,8 @@ func NewMonitor(cfg MonitorConfig) (*Monitor, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	m.observe(m.now())
+	m.diver.start(m.now, m.wake)
 	m.running.Go(func() { m.run(ctx) })
-	m.running.Go(func() { m.diver.run(ctx, m.now, m.wake) })
 	return m, nil
 }
 
@@ -177,6 +180,7 @@ func (m *Monitor) Now() time.Duration { return m.now() }
 func (m *Monitor) now() time.Duration { return time.Since(m.started) }
 
 func (m *Monitor) run(ctx context.Context) {
+	defer close(m.over)
 	timer := time.NewTimer(m.cfg.Idle)
 	defer timer.Stop()
 	for {
@@ -185,6 +189,8 @@ func (m *Monitor) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		case <-m.wake:
+		case c := <-m.changes:
+			c.done <- m.change(c.listeners)
 		}
 		timer.Reset(m.observe(m.now()))
 	}

@@ -79,7 +79,7 @@ func TestMonitorFollowsAQueue(t *testing.T) {
 	if len(taken) != 1 || taken[0].Name != "a" || taken[0].MaxDepth != 3 || taken[0].MaxHead < 30*time.Millisecond {
 		t.Errorf("tally %+v", taken)
 	}
-	samples := tally.Samples(0, time.Minute)
+	samples := tally.Samples("a", time.Minute)
 	if len(samples) == 0 || len(samples) > shownSamples || samples[len(samples)-1].Depth != 3 {
 		t.Errorf("%d samples", len(samples))
 	}

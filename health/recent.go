@@ -52,6 +52,22 @@ func NewRecent(names []string, limits []Limits, memory time.Duration) *Recent {
 	return r
 }
 
+// change has it go on with other listeners: from says at which place one was
+// before, or -1. What it remembers of those that stay it keeps.
+func (r *Recent) change(names []string, limits []Limits, from []int) {
+	next := NewRecent(names, limits, r.memory)
+	for i, was := range from {
+		if was < 0 {
+			continue
+		}
+		q, before := &next.queues[i], r.queues[was]
+		before.bar = q.bar
+		before.presence.Target, before.presence.Gap = q.presence.Target, q.presence.Gap
+		*q = before
+	}
+	r.queues = next.queues
+}
+
 // Observe takes one observation of each listener, in the order of the names;
 // their times do not go back. Another number of them is ignored.
 func (r *Recent) Observe(obs []Observation) {

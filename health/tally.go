@@ -51,6 +51,17 @@ func (m *Monitor) Tally() *Tally {
 	return t
 }
 
+// change has the tally go on with other listeners: from says at which place one
+// was before, or -1. Of a new one it begins now.
+func (t *Tally) change(from []int) {
+	m := t.monitor
+	fresh := func(i int) uint64 { return m.looks[i].drops }
+	t.base, t.drops = moved(from, t.base, fresh), moved(from, t.drops, fresh)
+	t.all = moved(from, t.all, func(i int) Tallied {
+		return Tallied{Name: m.cfg.Listeners[i].Name, DropsKnown: m.sampler.counts(i)}
+	})
+}
+
 // reset begins anew with the latest observations.
 func (t *Tally) reset() {
 	m := t.monitor
@@ -85,11 +96,16 @@ func (t *Tally) Take() []Tallied {
 }
 
 // Samples returns the looks at one listener since the beginning, but not those
-// that are older than last, and of very many every so-manieth.
-func (t *Tally) Samples(listener int, last time.Duration) []Sampled {
+// that are older than last, and of very many every so-manieth. There are none of a
+// listener that is not looked at any more.
+func (t *Tally) Samples(name string, last time.Duration) []Sampled {
 	m := t.monitor
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	listener, ok := m.index[name]
+	if !ok {
+		return nil
+	}
 	return m.looks[listener].history.since(max(t.began, m.now()-last), t.began, t.base[listener])
 }
 

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -31,6 +32,7 @@ type drain struct {
 	deadline time.Time
 	held     bool       // idle connections stay for now
 	final    bool       // nobody else accepts from the listeners
+	last     []string   // nobody else does from these
 	word     bool       // of the supervisor: that it is final
 	asked    []question // orders of the supervisor not yet answered
 	answer   *fdpass.Drained
@@ -81,6 +83,23 @@ func (d *drain) amend(timeout time.Duration, final bool) {
 	defer d.mu.Unlock()
 	d.deadline = time.Now().Add(timeout)
 	d.final = d.final || final
+}
+
+// leave notes from which listeners nobody else accepts any more, before the drain
+// begins: later it is too late, for they are closed.
+func (d *drain) leave(last []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.began.IsZero() {
+		d.last = last
+	}
+}
+
+// empties reports whether the queue of a listener is emptied before it is closed.
+func (d *drain) empties(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.final || slices.Contains(d.last, name)
 }
 
 // confirm notes that the supervisor itself says that the drain is final.
@@ -157,9 +176,10 @@ func (s *Service) drainFor(by *session, m fdpass.Drain) {
 		q.tell(answer)
 		return
 	}
-	if m.Final {
+	if m.Final || len(m.Last) > 0 {
 		s.drain.confirm()
 	}
+	s.drain.leave(m.Last)
 	if s.drain.order(timeout, m.Final) {
 		s.log.Info("draining", "generation", s.Generation(), "deadline", timeout, "asked", "supervisor")
 	} else {
@@ -196,13 +216,15 @@ func (s *Service) drainMyself(why string) {
 }
 
 // stopIntake is the first phase: nothing is accepted after it. What waits at a
-// kept listener is left to the service manager, by any drain; a final one
-// first leaves the servers time to empty the accept queues, also one that
-// becomes final while the last calls of accept return.
+// kept listener is left to the service manager, by any drain, and what waits where
+// others accept to them. The servers are left time to empty the other accept
+// queues first: all of them in a final drain, also one that becomes final while the
+// last calls of accept return.
 func (s *Service) stopIntake() {
 	s.awaitQuiet()
-	if _, _, final := s.drain.now(); final {
-		s.stopEndpoints(func(e *endpoint) bool { return e.kept })
+	empties := func(e *endpoint) bool { return !e.kept && s.drain.empties(e.name) }
+	if slices.ContainsFunc(s.endpoints, empties) {
+		s.stopEndpoints(func(e *endpoint) bool { return !empties(e) })
 		unshun := s.shunNew()
 		s.emptyQueues()
 		unshun()
@@ -243,7 +265,7 @@ func (s *Service) shunNew() (undo func()) {
 		return undo
 	}
 	for _, e := range s.endpoints {
-		if e.listener != nil && !e.kept && shun(e.listener.inner) {
+		if e.listener != nil && !e.kept && s.drain.empties(e.name) && shun(e.listener.inner) {
 			shunned = append(shunned, e.listener.inner)
 		}
 	}
@@ -282,7 +304,7 @@ func (s *Service) emptyQueues() {
 // waiting reports whether anything waits in a queue that somebody serves.
 func (s *Service) waiting() bool {
 	for _, e := range s.endpoints {
-		if s.isUsed(e) && !e.kept && e.waiting() {
+		if s.isUsed(e) && !e.kept && s.drain.empties(e.name) && e.waiting() {
 			return true
 		}
 	}

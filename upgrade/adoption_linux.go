@@ -24,7 +24,7 @@ func (p *process) adopt(s ProcessState) error {
 		Capabilities: s.Capabilities, Reports: slices.Contains(s.Capabilities, fdpass.CanStats),
 	}
 	for _, l := range s.Listeners {
-		if i, ok := p.launcher.index[l.Name]; ok {
+		if i, ok := p.index[l.Name]; ok {
 			p.stats[i] = l
 		}
 	}

@@ -17,14 +17,15 @@ import (
 type LauncherConfig struct {
 	// Service is the name that a child is told.
 	Service string
-	// Listeners are handed to each generation. The launcher borrows the
-	// descriptors until it calls Close, which is when it is told to
-	// CloseListeners and no handoff is under way any more.
+	// Listeners are handed to a generation whose release does not say which it
+	// wants. The launcher borrows the descriptors until it calls Close, which is
+	// when it is told to CloseListeners and no handoff is under way any more.
 	Listeners []fdpass.Listener
 	Close     func()
-	// Prepare, if set, is called before each handoff, from any goroutine, to
-	// see to the listeners; its error fails the generation.
-	Prepare func(generation int, r Release) error
+	// Lend, if set, is called before each handoff, from any goroutine, for the
+	// listeners that the generation is handed instead; its error fails the
+	// generation. The launcher borrows the descriptors until it calls back.
+	Lend func(generation int, r Release) (all []fdpass.Listener, back func(), err error)
 	// Rendezvous, if set, is where generations come back to that lost their
 	// supervisor; the launcher borrows it. They are told of it.
 	Rendezvous *Rendezvous
@@ -102,8 +103,8 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 	if cfg.Close == nil {
 		cfg.Close = func() {}
 	}
-	if cfg.Prepare == nil {
-		cfg.Prepare = func(int, Release) error { return nil }
+	if cfg.Lend == nil {
+		cfg.Lend = func(int, Release) ([]fdpass.Listener, func(), error) { return cfg.Listeners, func() {}, nil }
 	}
 	if cfg.Counted == nil {
 		cfg.Counted = func(int, []fdpass.ListenerStats) {}
@@ -120,10 +121,7 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 	if cfg.Keeper == nil {
 		cfg.Keeper = noKeeper{}
 	}
-	l := &launcher{cfg: cfg, find: findChild, index: make(map[string]int, len(cfg.Listeners))}
-	for i, listener := range cfg.Listeners {
-		l.index[listener.Name] = i
-	}
+	l := &launcher{cfg: cfg, find: findChild}
 	l.listeners.users = 1
 	l.ending.none = sync.NewCond(&l.ending)
 	return l
@@ -132,7 +130,6 @@ func NewLauncher(cfg LauncherConfig) Launcher {
 type launcher struct {
 	cfg       LauncherConfig
 	find      func(pid int, ticks uint64) (child, error) // of an adopted process
-	index     map[string]int                             // of the listeners by name
 	listeners struct {
 		sync.Mutex
 		users int // handoffs under way, and one until CloseListeners
@@ -210,14 +207,24 @@ func (l *launcher) disclaim(p *process) {
 }
 
 func (l *launcher) newProcess(n int, r Release, deliver func(Event)) *process {
-	return &process{
+	names := r.listenNames()
+	if names == nil {
+		for _, l := range l.cfg.Listeners {
+			names = append(names, l.Name)
+		}
+	}
+	p := &process{
 		launcher: l, number: n, release: r, deliver: deliver,
 		log:   l.cfg.Logger.With("generation", n),
 		tail:  newTail(l.cfg.Stderr),
 		out:   make(chan fdpass.Message, 16),
 		ended: make(chan struct{}),
-		stats: make([]ListenerStats, len(l.cfg.Listeners)),
+		stats: make([]ListenerStats, len(names)), index: make(map[string]int, len(names)),
 	}
+	for i, name := range names {
+		p.index[name] = i
+	}
+	return p
 }
 
 // welcome is what a generation is told first, at its start or when it comes back.

@@ -141,6 +141,9 @@ func (s *Supervisor) performOn(a Action) {
 func (s *Supervisor) admit(a Admit) {
 	s.cfg.Watcher.Begin(a.Request)
 	admission := Admission{Request: a.Request, Kind: s.machine.request.Kind, Force: a.Force, Down: s.machine.active == nil}
+	if active := s.machine.active; active != nil {
+		admission.From = active.release.copy()
+	}
 	s.tasks.Go(func() {
 		release, err := resolveFor(a)
 		if err == nil {

@@ -48,6 +48,7 @@ type process struct {
 	talk     *conversation   // the latest; nil before the first
 	snapshot Snapshot        // but for its Listeners, which are in stats
 	stats    []ListenerStats // in the order of the listeners; no name: not reported yet
+	index    map[string]int  // of the listeners by name; does not change
 	signal   syscall.Signal  // wanted before the process was there
 	child    child
 	alive    bool // started and not reaped: the pid is ours
@@ -227,10 +228,12 @@ func (p *process) handOver(c *fdpass.Conn, probe int) error {
 		return errors.New("the supervisor is stopping")
 	}
 	defer p.launcher.CloseListeners()
-	if err := p.launcher.cfg.Prepare(p.number, p.release); err != nil {
+	listeners, back, err := p.launcher.cfg.Lend(p.number, p.release)
+	if err != nil {
 		return &ownError{err}
 	}
-	hello, err := fdpass.Offer(c, p.launcher.welcome(p.number, p.token, p.readyTimeout), probe, p.launcher.cfg.Listeners)
+	defer back()
+	hello, err := fdpass.Offer(c, p.launcher.welcome(p.number, p.token, p.readyTimeout), probe, listeners)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.snapshot.Joined = hello.Protocol != 0
@@ -251,7 +254,7 @@ func (p *process) setStats(m fdpass.Stats) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range m.Listeners {
-		if i, ok := p.launcher.index[l.Name]; ok { // a child may make names up
+		if i, ok := p.index[l.Name]; ok { // a child may make names up
 			p.stats[i] = ListenerStats{Name: l.Name, Accepted: l.Accepted, Active: l.Active, OldestSeconds: float64(l.OldestMS) / 1000}
 		}
 	}

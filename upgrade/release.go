@@ -28,6 +28,10 @@ type Program struct {
 	Protocol string `json:"protocol,omitempty"`
 	Ready    string `json:"ready,omitempty"`
 	Stop     string `json:"stop,omitempty"`
+	// Listen are the listeners that it is handed, in their order: what comes before
+	// "=" in each is the name, and all of it tells the Launcher which socket that
+	// is. Nil means those that there are.
+	Listen []string `json:"listen,omitempty"`
 }
 
 // or is p with what it does not say taken from what runs now.
@@ -37,7 +41,20 @@ func (p Program) or(now Program) Program {
 	if p.Env == nil {
 		p.Env = now.Env
 	}
+	if p.Listen == nil {
+		p.Listen = now.Listen
+	}
 	return p
+}
+
+// listenNames are the names of the listeners that p is handed; nil if it does not say.
+func (p Program) listenNames() []string {
+	var names []string
+	for _, l := range p.Listen {
+		name, _, _ := strings.Cut(l, "=")
+		names = append(names, name)
+	}
+	return names
 }
 
 // A Release is what a generation runs: a Program with its path resolved.
@@ -70,7 +87,8 @@ func (r Release) String() string {
 func (r *Release) same(other Release) bool {
 	return r.Path == other.Path && r.File == other.File && r.Dir == other.Dir &&
 		r.Protocol == other.Protocol && r.Ready == other.Ready && r.Stop == other.Stop &&
-		slices.Equal(r.Command, other.Command) && slices.Equal(r.Env, other.Env)
+		slices.Equal(r.Command, other.Command) && slices.Equal(r.Env, other.Env) &&
+		slices.Equal(r.Listen, other.Listen)
 }
 
 // Resolve finds what p means now. It looks a bare name up in PATH, takes a

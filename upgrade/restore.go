@@ -125,7 +125,7 @@ func (p *Program) copy() *Program {
 		return nil
 	}
 	c := *p
-	c.Command, c.Env = slices.Clone(p.Command), slices.Clone(p.Env)
+	c.Command, c.Env, c.Listen = slices.Clone(p.Command), slices.Clone(p.Env), slices.Clone(p.Listen)
 	return &c
 }
 

@@ -11,7 +11,7 @@ func (s *Supervisor) status() (Status, []Process) {
 	st := Status{
 		Service: s.cfg.Service, PID: os.Getpid(), Started: s.started, SupervisorStarted: s.begun,
 		Phase: m.phase, Stopping: m.stopping,
-		Generations: []GenerationStatus{}, Listeners: s.cfg.Listeners,
+		Generations: []GenerationStatus{}, Listeners: s.cfg.Listeners(),
 		Restarts: s.restarts, Release: m.release, Previous: m.previous,
 		Reports: append([]Report{}, s.reports...),
 	}

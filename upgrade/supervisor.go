@@ -34,8 +34,9 @@ type Config struct {
 	// see at the beginning and after every step: it must not block. What memory
 	// is used is left out.
 	Changed func(Status)
-	// Listeners are shown in Status.
-	Listeners []ListenerStatus
+	// Listeners, if set, tells what Status shows of the listeners: it must not
+	// block.
+	Listeners func() []ListenerStatus
 	// From, if set, is where another supervisor was, from which this one goes
 	// on instead of starting a first generation.
 	From *State
@@ -112,6 +113,9 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	if cfg.Watcher == nil {
 		cfg.Watcher = noWatcher{}
+	}
+	if cfg.Listeners == nil {
+		cfg.Listeners = func() []ListenerStatus { return nil }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -37,6 +37,8 @@ type Admission struct {
 	Request uint64
 	Kind    Kind
 	Release Release
+	// From is what the active generation runs; nil if none is active.
+	From *Release
 	// Force: what is said against the moment will be overruled.
 	Force bool
 	// Down: no generation is active.

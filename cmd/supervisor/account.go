@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"example.com/supervisor/health"
@@ -14,7 +16,8 @@ const sampledTime = 750 * time.Millisecond
 // are judged. What is not said otherwise is used by one goroutine at a time:
 // first that of the admission, then the monitor's.
 type account struct {
-	tally    *health.Tally // nil: the request is not known
+	tally    *health.Tally // nil: the request is not known, or there were no queues
+	shared   []string      // listeners that both generations have; nil: all
 	watched  []health.Watched
 	bake     *health.Bake
 	progress *health.Progress     // nil if no listener is judged
@@ -23,16 +26,17 @@ type account struct {
 
 // Begin begins the account of a request.
 func (w *watcher) Begin(request uint64) {
-	if w.monitor == nil {
+	m := w.monitor()
+	if m == nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.accounts[request] = &account{tally: w.monitor.Tally()}
+	w.accounts[request] = &account{tally: m.Tally()}
 }
 
-// account is that of a request; of one that is not known, a new one.
-func (w *watcher) account(request uint64) *account {
+// account is that of a request, judged by m; of one that is not known, a new one.
+func (w *watcher) account(request uint64, m *health.Monitor) *account {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	a := w.accounts[request]
@@ -40,19 +44,48 @@ func (w *watcher) account(request uint64) *account {
 		a = new(account)
 	}
 	if a.watched == nil {
-		a.judge(w.monitor, false)
+		a.judge(m, false)
 	}
 	return a
 }
 
-// judge sets by what the queues are judged from now on: as they are now.
+// judge sets by what the queues are judged from now on: as they are now. A listener
+// that only one of the generations has says nothing of the other: nobody accepts
+// there before the candidate does, or from the cut-over on.
 func (a *account) judge(m *health.Monitor, tolerant bool) {
-	a.watched = m.Watched(tolerant)
+	a.watched = slices.DeleteFunc(m.Watched(tolerant), func(w health.Watched) bool {
+		return a.shared != nil && !slices.Contains(a.shared, w.Name)
+	})
 	a.bake = health.NewBake(a.watched)
 	a.progress = nil
 	if interval, judged := intervalOf(a.watched); judged {
 		a.progress = health.NewProgress(interval)
 	}
+}
+
+// names are those of the listeners that are judged.
+func (a *account) names() []string {
+	names := make([]string, len(a.watched))
+	for i, w := range a.watched {
+		names[i] = w.Name
+	}
+	return names
+}
+
+// sharedBy are the names of the listeners that both releases have; nil if that is
+// not known, which stands for all.
+func sharedBy(a upgrade.Release, b *upgrade.Release) []string {
+	if b == nil || a.Listen == nil || b.Listen == nil {
+		return nil
+	}
+	shared := []string{}
+	for _, spec := range a.Listen {
+		if slices.Contains(b.Listen, spec) {
+			name, _, _ := strings.Cut(spec, "=")
+			shared = append(shared, name)
+		}
+	}
+	return shared
 }
 
 // intervalOf is the longest of the intervals of listeners that are judged;
@@ -115,18 +148,18 @@ func (w *watcher) Account(request uint64, failed bool) []upgrade.QueueAccount {
 	a := w.accounts[request]
 	delete(w.accounts, request)
 	w.mu.Unlock()
-	if a == nil {
+	if a == nil || a.tally == nil {
 		return nil
 	}
 	defer a.tally.End()
 	var all []upgrade.QueueAccount
-	for i, t := range a.tally.Take() {
+	for _, t := range a.tally.Take() {
 		q := upgrade.QueueAccount{Listener: t.Name, Limit: t.Limit, MaxDepth: t.MaxDepth, MaxSojournSeconds: secondsIf(t.MaxHead, t.HeadKnown)}
 		if t.DropsKnown {
 			q.Drops = &t.Drops
 		}
 		if failed && (t.MaxDepth > 0 || t.Drops > 0) {
-			q.Samples = samplesOf(a.tally.Samples(i, sampledTime))
+			q.Samples = samplesOf(a.tally.Samples(t.Name, sampledTime))
 		}
 		all = append(all, q)
 	}

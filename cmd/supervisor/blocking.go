@@ -1,12 +1,8 @@
 package main
 
 import (
-	"fmt"
+	"slices"
 	"sync"
-
-	"example.com/supervisor/cmd/supervisor/internal/protocol"
-	"example.com/supervisor/upgrade"
-	"golang.org/x/sys/unix"
 )
 
 // users are the generations that may accept from the listeners, and whether their
@@ -14,64 +10,71 @@ import (
 // socket, so that not every wish can be met. Its methods may be called
 // concurrently.
 type users struct {
-	mu    sync.Mutex
-	waits map[int]bool
+	mu  sync.Mutex
+	all map[int]user
 }
 
-// add adds a generation. It reports what is to be done about the flag before that
-// one is handed the listeners.
-func (u *users) add(generation int, waits bool) blockingMode {
+// A user is one generation.
+type user struct {
+	waits bool
+	specs []string // of its listeners
+}
+
+// add adds a generation, which is to be handed the listeners with these specs.
+func (u *users) add(generation int, waits bool, specs []string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	alone := len(u.waits) == 0 || len(u.waits) == 1 && u.has(generation)
-	if u.waits == nil {
-		u.waits = map[int]bool{}
+	if u.all == nil {
+		u.all = map[int]user{}
 	}
-	u.waits[generation] = waits
+	u.all[generation] = user{waits, specs}
+}
+
+// mode is what is to be done about the flag of a listener before a generation is
+// handed it that was added.
+func (u *users) mode(spec string, generation int) blockingMode {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	wait, others := u.waitAt(spec, generation)
 	switch {
-	case !u.allWait():
+	case !wait:
 		return nonBlocking
-	case alone:
+	case others == 0:
 		return blocking
 	}
 	// Those that run may have set the flag themselves and rely on it.
 	return asItIs
 }
 
-// adopt adds generations that run already, with the flag as they have it.
-func (u *users) adopt(all []upgrade.ProcessState) {
-	for _, g := range all {
-		p, err := protocol.Parse(g.Release.Protocol)
-		u.add(g.Generation, err == nil && p.Blocking)
-	}
-}
-
-func (u *users) has(generation int) bool {
-	_, ok := u.waits[generation]
-	return ok
-}
-
 func (u *users) remove(generation int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	delete(u.waits, generation)
+	delete(u.all, generation)
 }
 
-// needNonBlocking reports whether there is a generation that must not wait in
-// accept(2), or none at all.
-func (u *users) needNonBlocking() bool {
+// needNonBlocking reports whether a listener has a generation that must not wait
+// in accept(2), or none at all.
+func (u *users) needNonBlocking(spec string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return !u.allWait()
+	wait, count := u.waitAt(spec, 0)
+	return !wait || count == 0
 }
 
-func (u *users) allWait() bool {
-	for _, waits := range u.waits {
-		if !waits {
-			return false
+// waitAt reports whether all who have a listener wait in accept(2), and how many
+// have it besides one.
+func (u *users) waitAt(spec string, besides int) (all bool, others int) {
+	all = true
+	for generation, user := range u.all {
+		if !slices.Contains(user.specs, spec) {
+			continue
+		}
+		all = all && user.waits
+		if generation != besides {
+			others++
 		}
 	}
-	return len(u.waits) > 0
+	return all, others
 }
 
 // blockingMode is what is done about O_NONBLOCK.
@@ -82,33 +85,3 @@ const (
 	nonBlocking
 	blocking
 )
-
-// lend sees to the listeners before they are handed to a generation.
-func (h *listeners) lend(generation int, r upgrade.Release) error {
-	p, err := protocol.Parse(r.Protocol)
-	if err != nil {
-		return err
-	}
-	mode := h.users.add(generation, p.Blocking)
-	if err := h.audit(); err != nil {
-		return err
-	}
-	if mode == nonBlocking && p.Blocking {
-		h.log.Warn("the listeners do not block, for the sake of a generation that runs beside this one; a program that waits in accept(2) may fail",
-			"generation", generation, "protocol", r.Protocol)
-	}
-	if mode != blocking {
-		return nil
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return errClosed
-	}
-	for _, l := range h.all {
-		if err := unix.SetNonblock(l.FD, false); err != nil {
-			return fmt.Errorf("listener %s cannot be made blocking: %w", l.Name, err)
-		}
-	}
-	return nil
-}

@@ -25,13 +25,15 @@ func TestBlockingIsAsTheGenerationsNeedIt(t *testing.T) {
 	defer h.close()
 	lend := func(generation int, protocol string) {
 		t.Helper()
-		if err := h.lend(generation, upgrade.Release{Program: upgrade.Program{Protocol: protocol}}); err != nil {
+		_, back, err := h.lend(generation, upgrade.Release{Program: upgrade.Program{Protocol: protocol}})
+		if err != nil {
 			t.Fatal(err)
 		}
+		back()
 	}
 	waits := func(want bool, when string) {
 		t.Helper()
-		flags, err := unix.FcntlInt(uintptr(h.all[0].FD), unix.F_GETFL, 0)
+		flags, err := unix.FcntlInt(uintptr(h.held[0].FD), unix.F_GETFL, 0)
 		if err != nil || flags&unix.O_NONBLOCK == 0 != want {
 			t.Errorf("%s: flags %#x, %v; want that accept waits: %t", when, flags, err, want)
 		}
@@ -42,7 +44,7 @@ func TestBlockingIsAsTheGenerationsNeedIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	waits(true, "looked at")
-	if err := unix.SetNonblock(h.all[0].FD, true); err != nil { // as a program may do
+	if err := unix.SetNonblock(h.held[0].FD, true); err != nil { // as a program may do
 		t.Fatal(err)
 	}
 	lend(2, "listen-fds")
@@ -58,7 +60,7 @@ func TestBlockingIsAsTheGenerationsNeedIt(t *testing.T) {
 	h.users.remove(4)
 	h.users.remove(3)
 	h.users.remove(5)
-	h.users.adopt([]upgrade.ProcessState{{Generation: 6}})
+	h.adopt([]upgrade.ProcessState{{Generation: 6}})
 	lend(7, "none")
 	waits(false, "beside an adopted native one")
 }

@@ -23,7 +23,7 @@ const intentTimeout = 2 * time.Second
 // wait for the next supervisor.
 func (h *host) depart(ctx context.Context) {
 	var names []string
-	for _, l := range h.listeners.all {
+	for _, l := range h.listeners.list() {
 		if !l.Kept {
 			names = append(names, systemd.StoreName(l.Name))
 		}

@@ -29,8 +29,8 @@ type gatekeeper struct {
 	reason  error // its last no
 }
 
-func newGatekeeper(w *watcher, t upgrade.Target) *gatekeeper {
-	a := w.account(t.Request)
+func newGatekeeper(w *watcher, t upgrade.Target, m *health.Monitor) *gatekeeper {
+	a := w.account(t.Request, m)
 	return &gatekeeper{
 		target: t, account: a, gate: health.NewGate(a.watched, time.Duration(w.cfg.Settle)),
 		settle: time.Duration(w.cfg.Settle), ripe: statsInterval(len(w.cfg.Listen)) * 3 / 2, began: -1,

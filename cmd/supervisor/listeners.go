@@ -4,15 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/handover"
+	"example.com/supervisor/cmd/supervisor/internal/protocol"
 	"example.com/supervisor/fdpass"
-	"example.com/supervisor/health"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
@@ -25,37 +22,32 @@ var errShutDown = errors.New("the listener was shut down by a generation; restar
 // errClosed tells that the supervisor has given its listeners up.
 var errClosed = errors.New("the listeners are closed: the supervisor is stopping")
 
-// listeners are the sockets that generations are handed. All who hold a socket
-// share its state, so that a generation can spoil it for the others; audit puts
-// that right. The methods may be called concurrently.
+// listeners are the sockets that generations are handed, those of each release.
+// All who hold a socket share its state, so that a generation can spoil it for the
+// others; audit puts that right. The methods may be called concurrently.
 type listeners struct {
-	all []fdpass.Listener // in the order of sockets; borrows their descriptors
 	log *slog.Logger
 	// nudge asks for an audit soon.
 	nudge chan struct{}
 	users users
+	// first are the specs of those that there were at the start, which is what a
+	// release has that does not say.
+	first []string
 
 	mu      sync.Mutex // held while descriptors are used
-	sockets []*listen.Socket
-	state   []listenerState // in the order of sockets
+	held    []*heldListener
+	lent    int             // handoffs under way
+	parting []*heldListener // are closed when no handoff is under way
 	closed  bool
 	stay    bool // the files of Unix sockets, when the sockets are closed
 }
 
-// left is what the next supervisor has to know of the listeners. Descriptors are
-// lent.
-func (h *listeners) left() []handover.Listener {
-	all := make([]handover.Listener, len(h.all))
-	for i, l := range h.all {
-		s := h.sockets[i]
-		all[i] = handover.Listener{
-			Name: l.Name, Network: l.Network, Address: l.Address, Cookie: uint64(l.Cookie), FD: l.FD, Kept: l.Kept, Spec: s.Spec.String(),
-		}
-		if file := s.File(); file != (listen.FileID{}) {
-			all[i].File = &handover.FileIdentity{Dev: file.Dev, Ino: file.Ino}
-		}
-	}
-	return all
+// A heldListener is one of the listeners. The descriptor is that of the socket.
+type heldListener struct {
+	fdpass.Listener
+	spec   string // as upgrade.Program.Listen has it
+	socket *listen.Socket
+	state  listenerState
 }
 
 // listenerState is what the audit remembers of a listener.
@@ -67,25 +59,204 @@ type listenerState struct {
 
 // holdListeners takes the sockets. If they cannot be used, they are given up.
 func holdListeners(sources []source, log *slog.Logger) (*listeners, error) {
-	h := &listeners{state: make([]listenerState, len(sources)), log: log, nudge: make(chan struct{}, 1)}
-	for _, s := range sources {
-		h.sockets = append(h.sockets, s.socket)
+	h := &listeners{log: log, nudge: make(chan struct{}, 1)}
+	if err := h.add(sources); err != nil {
+		return nil, err
 	}
-	for i, s := range h.sockets {
-		l, err := fdpass.Describe(s.Name, s.FD)
+	for _, l := range h.held {
+		h.first = append(h.first, l.spec)
+	}
+	return h, nil
+}
+
+// add takes the sockets. If they cannot be used, they are given up, and all is as
+// it was.
+func (h *listeners) add(sources []source) error {
+	var added []*heldListener
+	for _, s := range sources {
+		l, err := fdpass.Describe(s.socket.Name, s.socket.FD)
 		if err != nil {
-			err = fmt.Errorf("cannot use listener %s: %w", s.Name, err)
+			err = fmt.Errorf("cannot use listener %s: %w", s.socket.Name, err)
 			for _, s := range sources {
 				err = errors.Join(err, s.giveUp())
 			}
-			return nil, err
+			return err
 		}
-		l.Kept = sources[i].kept
-		log.Info("listens", "listener", l.Name, "network", l.Network, "address", l.Address)
-		h.all = append(h.all, l)
-		h.noteLimit(len(h.all)-1, s.Backlog)
+		l.Kept = s.kept
+		h.log.Info("listens", "listener", l.Name, "network", l.Network, "address", l.Address)
+		held := &heldListener{Listener: l, spec: s.socket.Spec.String(), socket: s.socket}
+		h.noteLimit(held, s.socket.Backlog)
+		added = append(added, held)
 	}
-	return h, nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		for _, s := range sources {
+			_ = s.giveUp()
+		}
+		return errClosed
+	}
+	h.held = append(h.held, added...)
+	return nil
+}
+
+// retain takes those out that are not wanted any more, and returns them: the
+// caller parts with them when nobody looks at them any more. One that the service
+// manager holds stays, for it listens all the same.
+func (h *listeners) retain(wanted func(spec string) bool) (gone []*heldListener) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.held = slices.DeleteFunc(h.held, func(l *heldListener) bool {
+		if l.Kept || wanted(l.spec) {
+			return false
+		}
+		gone = append(gone, l)
+		return true
+	})
+	return gone
+}
+
+// part closes what retain has taken out, and removes the files of Unix sockets:
+// when no handoff is under way, whose descriptors would mean something else.
+func (h *listeners) part(gone []*heldListener) {
+	for _, l := range gone {
+		h.log.Info("listens no more", "listener", l.Name, "network", l.Network, "address", l.Address)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.parting = append(h.parting, gone...)
+	h.closeParting()
+}
+
+func (h *listeners) closeParting() {
+	if h.lent > 0 {
+		return
+	}
+	for _, l := range h.parting {
+		if err := l.socket.Close(); err != nil {
+			h.log.Error("cannot close a listener", "listener", l.Name, "error", err)
+		}
+	}
+	h.parting = nil
+}
+
+// specsOf are the specs of the listeners of a release.
+func (h *listeners) specsOf(r upgrade.Release) []string {
+	if r.Listen == nil {
+		return h.first
+	}
+	return r.Listen
+}
+
+// has reports whether there is a listener that was opened by this spec.
+func (h *listeners) has(spec string) bool {
+	return slices.ContainsFunc(h.list(), func(l heldListener) bool { return l.spec == spec })
+}
+
+// list is what they are now. The descriptors are borrowed.
+func (h *listeners) list() []heldListener {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]heldListener, len(h.held))
+	for i, l := range h.held {
+		all[i] = *l
+	}
+	return all
+}
+
+// all are they as generations know them. The descriptors are borrowed.
+func (h *listeners) all() []fdpass.Listener {
+	list := h.list()
+	all := make([]fdpass.Listener, len(list))
+	for i, l := range list {
+		all[i] = l.Listener
+	}
+	return all
+}
+
+// adopt adds generations that run already, with O_NONBLOCK as they have it.
+func (h *listeners) adopt(all []upgrade.ProcessState) {
+	for _, g := range all {
+		p, err := protocol.Parse(g.Release.Protocol)
+		h.users.add(g.Generation, err == nil && p.Blocking, h.specsOf(g.Release))
+	}
+}
+
+// lend sees to the listeners of a release before they are handed to a generation.
+// Their descriptors stay open until back is called.
+func (h *listeners) lend(generation int, r upgrade.Release) (all []fdpass.Listener, back func(), err error) {
+	p, err := protocol.Parse(r.Protocol)
+	if err != nil {
+		return nil, nil, err
+	}
+	specs := h.specsOf(r)
+	h.users.add(generation, p.Blocking, specs)
+	if err := h.audit(); err != nil {
+		return nil, nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, nil, errClosed
+	}
+	unmet := false
+	for _, spec := range specs {
+		i := slices.IndexFunc(h.held, func(l *heldListener) bool { return l.spec == spec })
+		if i < 0 {
+			return nil, nil, fmt.Errorf("listener %s is not open", spec)
+		}
+		l := h.held[i]
+		mode := h.users.mode(spec, generation)
+		unmet = unmet || mode == nonBlocking && p.Blocking
+		if mode == blocking {
+			if err := unix.SetNonblock(l.FD, false); err != nil {
+				return nil, nil, fmt.Errorf("listener %s cannot be made blocking: %w", l.Name, err)
+			}
+		}
+		all = append(all, l.Listener)
+	}
+	if unmet {
+		h.log.Warn("the listeners do not block, for the sake of a generation that runs beside this one; a program that waits in accept(2) may fail",
+			"generation", generation, "protocol", r.Protocol)
+	}
+	h.lent++
+	return all, sync.OnceFunc(h.takeBack), nil
+}
+
+func (h *listeners) takeBack() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lent--
+	h.closeParting()
+}
+
+// left is what the next supervisor has to know of the listeners. Descriptors are
+// lent.
+func (h *listeners) left() []handover.Listener {
+	list := h.list()
+	all := make([]handover.Listener, len(list))
+	for i, l := range list {
+		all[i] = handover.Listener{
+			Name: l.Name, Network: l.Network, Address: l.Address, Cookie: uint64(l.Cookie), FD: l.FD, Kept: l.Kept, Spec: l.spec,
+		}
+		if file := l.socket.File(); file != (listen.FileID{}) {
+			all[i].File = &handover.FileIdentity{Dev: file.Dev, Ino: file.Ino}
+		}
+	}
+	return all
+}
+
+// status is what the status shows of the listeners.
+func (h *listeners) status() []upgrade.ListenerStatus {
+	all := h.all()
+	shown := make([]upgrade.ListenerStatus, len(all))
+	for i, l := range all {
+		shown[i] = upgrade.ListenerStatus{Name: l.Name, Network: l.Network, Address: l.Address}
+	}
+	return shown
 }
 
 // close closes the sockets; further calls return the same error. It does
@@ -98,11 +269,11 @@ func (h *listeners) close() error {
 	defer h.mu.Unlock()
 	h.closed = true
 	var errs []error
-	for _, s := range h.sockets {
+	for _, l := range slices.Concat(h.held, h.parting) {
 		if h.stay {
-			errs = append(errs, s.Leave())
+			errs = append(errs, l.socket.Leave())
 		} else {
-			errs = append(errs, s.Close())
+			errs = append(errs, l.socket.Close())
 		}
 	}
 	return errors.Join(errs...)
@@ -118,192 +289,5 @@ func (h *listeners) keepFiles() {
 
 // hasFiles reports whether there is a file to be kept.
 func (h *listeners) hasFiles() bool {
-	return slices.ContainsFunc(h.sockets, func(s *listen.Socket) bool { return s.File() != listen.FileID{} })
-}
-
-// audit checks that each listener is what it was and accepts, and repairs what
-// a generation may have done to it.
-func (h *listeners) audit() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed { // their numbers may be those of other descriptors now
-		return errClosed
-	}
-	for i, l := range h.all {
-		if err := h.repair(i); err != nil {
-			if now := err.Error(); now != h.state[i].complaint {
-				h.state[i].complaint = now
-				h.log.Error("a listener cannot be used", "listener", l.Name, "address", l.Address, "error", err)
-			}
-			return fmt.Errorf("listener %s at %s: %w", l.Name, l.Address, err)
-		}
-		h.state[i].complaint = ""
-	}
-	return nil
-}
-
-// watch audits the listeners at every interval, and when it is nudged, and calls
-// besides, until ended is closed or the listeners are. Whoever starts something asks again and
-// hears of what cannot be repaired; here it is logged.
-func (h *listeners) watch(every time.Duration, ended <-chan struct{}, besides func()) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-h.nudge:
-		case <-ended:
-			return
-		}
-		if err := h.audit(); errors.Is(err, errClosed) {
-			return
-		}
-		besides()
-	}
-}
-
-// look asks for an audit soon. It does not block.
-func (h *listeners) look() {
-	select {
-	case h.nudge <- struct{}{}:
-	default: // asked for already
-	}
-}
-
-func (h *listeners) repair(i int) error {
-	l := h.all[i]
-	if err := l.Verify(); errors.Is(err, fdpass.ErrCookie) {
-		return err
-	} else if err != nil {
-		if err := h.listenAgain(l, h.sockets[i].Backlog); err != nil {
-			return err
-		}
-	}
-	if err := isWhereItWas(l); err != nil {
-		return err
-	}
-	if err := h.unblock(l); err != nil {
-		return err
-	}
-	return h.seeToQueue(i)
-}
-
-// noteLimit remembers the limit of a queue, and says what to do if it is less
-// than was asked for.
-func (h *listeners) noteLimit(i, asked int) {
-	l := h.all[i]
-	if !hasQueue(l.Network) {
-		return
-	}
-	c, err := health.Inspect(l.FD)
-	if err != nil {
-		h.log.Warn("cannot tell the limit of an accept queue", "listener", l.Name, "error", err)
-		return
-	}
-	h.state[i].limit = c.Limit
-	if int64(c.Limit) < int64(asked) {
-		h.log.Warn("an accept queue is shorter than asked for; raise net.core.somaxconn and start again",
-			"listener", l.Name, "asked", asked, "limit", c.Limit, "try", fmt.Sprintf("sysctl -w net.core.somaxconn=%d", asked))
-	}
-}
-
-// seeToQueue restores the limit of a queue that a generation lowered, by
-// listen(2) as it did, and warns of TCP_DEFER_ACCEPT.
-func (h *listeners) seeToQueue(i int) error {
-	l, state := h.all[i], &h.state[i]
-	if state.limit == 0 {
-		return nil
-	}
-	c, err := health.Inspect(l.FD)
-	if err != nil { // it is what it was and listens, that much is known: no reason to refuse anything
-		h.log.Warn("cannot tell the limit of an accept queue", "listener", l.Name, "error", err)
-		return nil
-	}
-	if c.DeferAccept > 0 && !state.deferring {
-		h.log.Warn("TCP_DEFER_ACCEPT is set: connections whose clients have sent nothing are not seen in the accept queue", "listener", l.Name)
-	}
-	state.deferring = c.DeferAccept > 0
-	if c.Limit >= state.limit {
-		return nil
-	}
-	if err := unix.Listen(l.FD, int(state.limit)); err != nil {
-		return fmt.Errorf("cannot restore the limit of its accept queue: %w", err)
-	}
-	restored, err := health.Inspect(l.FD)
-	if err != nil {
-		return err
-	}
-	if restored.Limit < state.limit {
-		h.log.Warn("an accept queue cannot be made as long as it was: net.core.somaxconn is lower now",
-			"listener", l.Name, "was", state.limit, "is", restored.Limit, "try", fmt.Sprintf("sysctl -w net.core.somaxconn=%d", state.limit))
-		state.limit = restored.Limit // or it would be said again at every audit
-		return nil
-	}
-	h.log.Warn("a generation lowered the limit of an accept queue; it is restored", "listener", l.Name, "from", c.Limit, "to", state.limit)
-	return nil
-}
-
-// listenAgain undoes shutdown(2) on a listener, which stays bound if its port
-// was asked for (inet_csk_listen_stop and inet_put_port in net/ipv4).
-func (h *listeners) listenAgain(l fdpass.Listener, backlog int) error {
-	if backlog == 0 {
-		backlog = math.MaxInt32 // the kernel lowers it to its own limit (listen(2))
-	}
-	if err := unix.Listen(l.FD, backlog); err != nil {
-		return fmt.Errorf("%w (%w)", errShutDown, err)
-	}
-	if err := l.Verify(); err != nil {
-		return fmt.Errorf("%w (%w)", errShutDown, err)
-	}
-	if err := isWhereItWas(l); err != nil {
-		_ = unix.Shutdown(l.FD, unix.SHUT_RDWR) // rather than to listen where nobody asked for it
-		return err
-	}
-	h.log.Error("a generation shut down a listener; it listens again, but connections that waited in its queue were reset",
-		"listener", l.Name, "network", l.Network, "address", l.Address)
-	return nil
-}
-
-// isWhereItWas checks that l has its address still: a port that the kernel
-// chose is lost by shutdown(2), and listen(2) chooses another. A Unix socket
-// keeps all but its use: it seems to listen and refuses all who connect.
-func isWhereItWas(l fdpass.Listener) error {
-	now, err := fdpass.Describe(l.Name, l.FD)
-	if err != nil {
-		return fmt.Errorf("%w (%w)", errShutDown, err)
-	}
-	if now.Address != l.Address {
-		return fmt.Errorf("%w (its port was the kernel's choice, and would be another now)", errShutDown)
-	}
-	if !strings.HasPrefix(l.Network, "unix") || l.Network == "unixgram" {
-		return nil
-	}
-	poll := []unix.PollFd{{Fd: int32(l.FD), Events: unix.POLLRDHUP}}
-	if _, err := unix.Poll(poll, 0); err == nil && poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP) != 0 {
-		return fmt.Errorf("%w (a Unix socket cannot be made to listen again)", errShutDown)
-	}
-	return nil
-}
-
-// unblock makes a listener non-blocking that was made blocking: O_NONBLOCK is
-// shared by all who hold it (open(2)).
-func (h *listeners) unblock(l fdpass.Listener) error {
-	flags, err := unix.FcntlInt(uintptr(l.FD), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_NONBLOCK != 0 || !h.users.needNonBlocking() {
-		return nil // Verify has seen that it is there
-	}
-	h.log.Warn("a generation made a listener blocking; it is made non-blocking again", "listener", l.Name)
-	if err := unix.SetNonblock(l.FD, true); err != nil {
-		return fmt.Errorf("cannot be made non-blocking: %w", err)
-	}
-	return nil
-}
-
-// status is what the status shows of the listeners.
-func (h *listeners) status() []upgrade.ListenerStatus {
-	shown := make([]upgrade.ListenerStatus, len(h.all))
-	for i, l := range h.all {
-		shown[i] = upgrade.ListenerStatus{Name: l.Name, Network: l.Network, Address: l.Address}
-	}
-	return shown
+	return slices.ContainsFunc(h.list(), func(l heldListener) bool { return l.socket.File() != listen.FileID{} })
 }

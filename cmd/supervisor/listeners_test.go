@@ -69,7 +69,7 @@ func TestShutDownListenerListensAgain(t *testing.T) {
 		if err := h.audit(); err != nil {
 			t.Fatal(err)
 		}
-		conn, err := net.Dial("tcp", h.all[0].Address)
+		conn, err := net.Dial("tcp", h.held[0].Address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +162,7 @@ func TestLimitIsRestoredAsFarAsTheKernelAllows(t *testing.T) {
 		{1 << 30, 8, 0, "net.core.somaxconn is lower now"}, // as if it had been higher
 	} {
 		log.Reset()
-		h.state[0].limit = test.was
+		h.held[0].state.limit = test.was
 		if err := unix.Listen(fd, int(test.lowered)); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,11 +21,14 @@ func statsInterval(listeners int) time.Duration {
 	return max(50*time.Millisecond, time.Duration(listeners)*time.Millisecond)
 }
 
-// queues are the accept queues of the listeners, and what is known of them.
+// queues are the accept queues of the listeners, and what is known of them. Its
+// methods may be called concurrently, but for change.
 type queues struct {
-	monitor *health.Monitor // nil if no listener has a queue
+	trouble func(error)
 
 	mu      sync.Mutex
+	watch   *health.Monitor // nil if no listener has a queue
+	closed  bool
 	netstat *health.Netstat // nil if it cannot be read, or not any more
 	start   health.Counters // when the supervisor started
 }
@@ -41,21 +45,16 @@ type queueTotals struct {
 // descriptors it borrows until close, and goes on from what was counted earlier.
 // trouble is told what is wrong.
 func watchQueues(all []fdpass.Listener, earlier queueTotals, cfg config.Config, log *slog.Logger, trouble func()) (*queues, error) {
-	q := new(queues)
-	var streams []health.Listener
-	for _, l := range all {
-		if hasQueue(l.Network) {
-			streams = append(streams, health.Listener{Name: l.Name, FD: l.FD, Limits: cfg.Limits(l.Name)})
-		}
-	}
+	q := &queues{trouble: func(err error) {
+		log.Warn("looking at the accept queues", "error", err)
+		trouble()
+	}}
+	streams := streamsAmong(all, cfg)
 	if len(streams) == 0 {
 		return q, nil
 	}
 	var err error
-	q.monitor, err = health.NewMonitor(health.MonitorConfig{Listeners: streams, Earlier: earlier.Totals, Trouble: func(err error) {
-		log.Warn("looking at the accept queues", "error", err)
-		trouble()
-	}})
+	q.watch, err = health.NewMonitor(health.MonitorConfig{Listeners: streams, Earlier: earlier.Totals, Trouble: q.trouble})
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +64,65 @@ func watchQueues(all []fdpass.Listener, earlier queueTotals, cfg config.Config, 
 	return q, nil
 }
 
+// streamsAmong are the listeners that have a queue, each with its limits. Of two by
+// one name, of which one takes the place of the other, it is the first.
+func streamsAmong(all []fdpass.Listener, cfg config.Config) []health.Listener {
+	var streams []health.Listener
+	for _, l := range all {
+		known := slices.ContainsFunc(streams, func(s health.Listener) bool { return s.Name == l.Name })
+		if hasQueue(l.Network) && !known {
+			streams = append(streams, health.Listener{Name: l.Name, FD: l.FD, Limits: cfg.Limits(l.Name)})
+		}
+	}
+	return streams
+}
+
+// change has these listeners looked at, whose descriptors are borrowed from now
+// on; when it returns those of the others are not used any more.
+func (q *queues) change(all []fdpass.Listener, cfg config.Config) error {
+	streams, now := streamsAmong(all, cfg), q.monitor()
+	switch {
+	case now != nil && len(streams) > 0:
+		return now.Change(streams)
+	case now != nil:
+		q.use(nil)
+		return now.Close()
+	case len(streams) > 0:
+		next, err := health.NewMonitor(health.MonitorConfig{Listeners: streams, Trouble: q.trouble})
+		if err == nil && !q.use(next) {
+			err = next.Close()
+		}
+		return errors.Join(err, q.openNetstat(nil))
+	}
+	return nil
+}
+
+// use sets the monitor; false if there is to be none any more.
+func (q *queues) use(m *health.Monitor) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.watch = m
+	}
+	return !q.closed
+}
+
+// monitor is nil if no listener has a queue.
+func (q *queues) monitor() *health.Monitor {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.watch
+}
+
 func (q *queues) openNetstat(start *health.Counters) error {
 	netstat, err := health.OpenNetstat()
 	if err != nil {
 		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.netstat != nil || q.closed {
+		return netstat.Close()
 	}
 	if q.start, err = netstat.Read(); err != nil {
 		return errors.Join(err, netstat.Close())
@@ -83,8 +137,8 @@ func (q *queues) openNetstat(start *health.Counters) error {
 // totals are what was counted so far.
 func (q *queues) totals() queueTotals {
 	var t queueTotals
-	if q.monitor != nil {
-		t.Totals = q.monitor.Totals()
+	if m := q.monitor(); m != nil {
+		t.Totals = m.Totals()
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -106,12 +160,13 @@ func (q *queues) close() error {
 	if q == nil {
 		return nil
 	}
-	var errs []error
-	if q.monitor != nil {
-		errs = append(errs, q.monitor.Close())
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.closed = true
+	var errs []error
+	if q.watch != nil {
+		errs = append(errs, q.watch.Close())
+	}
 	if q.netstat != nil {
 		errs = append(errs, q.netstat.Close())
 		q.netstat = nil
@@ -121,11 +176,12 @@ func (q *queues) close() error {
 
 // counted takes what a generation reports; nil is its end.
 func (q *queues) counted(generation int, stats []fdpass.ListenerStats) {
-	if q.monitor == nil {
+	monitor := q.monitor()
+	if monitor == nil {
 		return
 	}
 	if stats == nil {
-		q.monitor.Forget(generation)
+		monitor.Forget(generation)
 		return
 	}
 	counts := make([]health.Count, len(stats))
@@ -135,7 +191,7 @@ func (q *queues) counted(generation int, stats []fdpass.ListenerStats) {
 			Durations: s.Durations, Sojourn: s.Sojourn,
 		}
 	}
-	q.monitor.Count(generation, counts)
+	monitor.Count(generation, counts)
 }
 
 // finished is how many connections are closed and how many requests answered.
@@ -146,23 +202,25 @@ func finished(s fdpass.ListenerStats) uint64 {
 
 // Figures are the latest, one for each listener that has a queue.
 func (q *queues) Figures() []health.Figures {
-	if q.monitor == nil {
-		return nil
+	if m := q.monitor(); m != nil {
+		return m.Figures()
 	}
-	return q.monitor.Figures()
+	return nil
 }
 
 // Tally begins to add up what is seen of every listener.
 func (q *queues) Tally() queue.Tally {
-	if q.monitor == nil {
-		return tally{}
+	if m := q.monitor(); m != nil {
+		return tally{m.Tally()}
 	}
-	return tally{q.monitor.Tally()}
+	return tally{}
 }
 
 // Counters are those of the network namespace since the supervisor's start.
 func (q *queues) Counters() (health.Counters, bool) {
 	now, ok := q.namespace()
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	return now.Since(q.start), ok
 }
 
@@ -187,7 +245,7 @@ func (t tally) Take() []queue.Extremes {
 	taken := t.all.Take()
 	extremes := make([]queue.Extremes, len(taken))
 	for i, x := range taken {
-		extremes[i] = queue.Extremes{MaxDepth: x.MaxDepth, MaxHead: x.MaxHead, HeadKnown: x.HeadKnown, Drops: x.Drops}
+		extremes[i] = queue.Extremes{Listener: x.Name, MaxDepth: x.MaxDepth, MaxHead: x.MaxHead, HeadKnown: x.HeadKnown, Drops: x.Drops}
 	}
 	return extremes
 }

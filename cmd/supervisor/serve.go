@@ -120,7 +120,7 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	if err := h.openListeners(ctx); err != nil {
 		return err
 	}
-	if h.queues, err = watchQueues(h.listeners.all, h.origin.totals(h.log), h.cfg, h.log, h.listeners.look); err != nil {
+	if h.queues, err = watchQueues(h.listeners.all(), h.origin.totals(h.log), h.cfg, h.log, h.listeners.look); err != nil {
 		return err
 	}
 	return h.openSockets(ctx)
@@ -205,7 +205,7 @@ func (h *host) store() {
 	for _, name := range h.origin.unclaimed { // before others are stored under that name
 		errs = append(errs, h.notifier.Unstore(name))
 	}
-	for _, l := range h.listeners.all {
+	for _, l := range h.listeners.list() {
 		if !l.Kept {
 			errs = append(errs, h.notifier.Store(systemd.StoreName(l.Name), l.FD))
 		}
@@ -261,39 +261,39 @@ func (h *host) supervise() (err error) {
 		After:     h.strangers.highest,
 		Killed:    h.origin.killed,
 		Survivors: h.origin.gathered.Survivors,
-		Listeners: h.listeners.status(),
+		Listeners: h.listeners.status,
 		Launcher: parting{strangers: h.strangers, Launcher: upgrade.NewLauncher(upgrade.LauncherConfig{
 			Rendezvous:    h.rendezvous,
 			Keeper:        h.keeper,
 			Children:      h.children.set,
 			Service:       h.cfg.ServiceName(),
-			Listeners:     h.listeners.all,
+			Listeners:     h.listeners.all(),
 			Close:         h.stopListening,
-			Prepare:       h.prepare,
+			Lend:          h.lend,
 			Execute:       h.execution,
 			OwnLine:       h.own.wrote,
 			RunDir:        h.dir.Path,
 			BaseEnv:       baseEnvironment(h.cfg.EnvClear),
 			Stdout:        os.Stdout,
 			Stderr:        os.Stderr,
-			StatsInterval: statsInterval(len(h.listeners.all)),
+			StatsInterval: statsInterval(len(h.listeners.first)),
 			Counted:       h.counted,
 			Logger:        h.log,
 		})},
 	}
 	if from := h.origin.state; from != nil {
 		cfg.From = &from.Supervisor
-		h.listeners.users.adopt(from.Supervisor.Generations)
+		h.listeners.adopt(from.Supervisor.Generations)
 	}
 	h.recount()
 	h.supervisor, err = upgrade.New(cfg)
 	return err
 }
 
-// prepare sees to all that a generation is handed.
-func (h *host) prepare(generation int, r upgrade.Release) error {
+// lend sees to all that a generation is handed.
+func (h *host) lend(generation int, r upgrade.Release) ([]fdpass.Listener, func(), error) {
 	if err := h.dir.Check(); err != nil {
-		return err
+		return nil, nil, err
 	}
 	return h.listeners.lend(generation, r)
 }
@@ -361,7 +361,7 @@ func (h *host) run(ctx context.Context) error {
 	outward := observed{supervisor, h.queues.Figures, h.part, h.record.trouble}
 	h.server = control.NewServer(control.ServerConfig{
 		Supervisor: outward, Version: version, Metrics: scrapes, Logger: h.log,
-		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
+		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status, Source: h.queues},
 		Reexec: h.reexec,
 	})
 	begins := "starts"

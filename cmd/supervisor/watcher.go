@@ -30,8 +30,8 @@ const (
 // with the means of package health.
 type watcher struct {
 	cfg     config.Config
-	audit   func() error    // of the listeners
-	monitor *health.Monitor // nil: there are no queues
+	audit   func() error           // of the listeners
+	queues  func() *health.Monitor // nil: there are no queues
 	decided func(step, decision, reason string)
 	need    func() (bytes uint64, known bool) // of memory, for a second generation; nil: not known
 	room    func() (cgroup.Room, error)       // for that
@@ -43,13 +43,21 @@ type watcher struct {
 	accounts map[uint64]*account // of the requests under way
 }
 
-func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, need func() (bytes uint64, known bool), decided func(step, decision, reason string), log *slog.Logger) *watcher {
+func newWatcher(cfg config.Config, audit func() error, queues func() *health.Monitor, need func() (bytes uint64, known bool), decided func(step, decision, reason string), log *slog.Logger) *watcher {
 	return &watcher{
-		cfg: cfg, audit: audit, monitor: monitor, need: need, decided: decided, log: log,
+		cfg: cfg, audit: audit, queues: queues, need: need, decided: decided, log: log,
 		room:     cgroup.Headroom,
 		env:      upgrade.CleanEnv(baseEnvironment(cfg.EnvClear)),
 		accounts: map[uint64]*account{},
 	}
+}
+
+// monitor is nil if there are no queues.
+func (w *watcher) monitor() *health.Monitor {
+	if w.queues == nil {
+		return nil
+	}
+	return w.queues()
 }
 
 // Admit checks that the listeners are still what they were, and repairs them
@@ -92,9 +100,11 @@ func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 
 // object says what is against this moment, and the way out.
 func (w *watcher) object(ctx context.Context, a upgrade.Admission) (reason, way string, objection error) {
-	if w.monitor != nil {
-		w.account(a.Request).judge(w.monitor, a.Force || a.Kind == upgrade.KindRollback)
-		if finding, objects := w.monitor.Objection(ctx); objects {
+	if m := w.monitor(); m != nil {
+		seen := w.account(a.Request, m)
+		seen.shared = sharedBy(a.Release, a.From)
+		seen.judge(m, a.Force || a.Kind == upgrade.KindRollback)
+		if finding, objects := m.Objection(ctx); objects {
 			return string(finding.Reason), "wait until it is over", finding
 		}
 	}
@@ -136,13 +146,13 @@ func (w *watcher) Gate(ctx context.Context, t upgrade.Target) (why string, err e
 		fmt.Errorf("not well for %v on end within %v", w.cfg.Settle, w.cfg.GateTimeout))
 	defer cancel()
 	decision, reason := "opened", string(health.ReasonSettled)
-	if w.monitor == nil {
+	if m := w.monitor(); m == nil || len(w.account(t.Request, m).watched) == 0 {
 		why = fmt.Sprintf("all was well for %v", w.cfg.Settle)
 		if err = health.Settle(inTime, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle)); err != nil {
 			decision, reason = "shut", metrics.ReasonProbe
 		}
 	} else {
-		why, decision, reason, err = w.watchGate(inTime, t, probe)
+		why, decision, reason, err = w.watchGate(inTime, t, m, probe)
 	}
 	if ctx.Err() == nil { // not called off
 		w.decided("gate", decision, reason)
@@ -151,14 +161,14 @@ func (w *watcher) Gate(ctx context.Context, t upgrade.Target) (why string, err e
 }
 
 // watchGate watches the probe and the queues side by side.
-func (w *watcher) watchGate(ctx context.Context, t upgrade.Target, probe health.Probe) (why, decision, reason string, err error) {
-	g := newGatekeeper(w, t)
+func (w *watcher) watchGate(ctx context.Context, t upgrade.Target, m *health.Monitor, probe health.Probe) (why, decision, reason string, err error) {
+	g := newGatekeeper(w, t, m)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var probing sync.WaitGroup
 	probing.Go(func() {
 		health.Steady(ctx, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle), g.probed)
 	})
-	err = w.monitor.Follow(ctx, lookEvery, g.see)
+	err = m.FollowOnly(ctx, g.account.names(), lookEvery, g.see)
 	cancel(nil)
 	probing.Wait()
 	return g.verdict(err)
@@ -181,8 +191,8 @@ func (w *watcher) Bake(ctx context.Context, t upgrade.Target) error {
 			return nil
 		})
 	}
-	if w.monitor != nil {
-		group.Go(func() error { return w.watchQueues(watching, t) })
+	if m := w.monitor(); m != nil {
+		group.Go(func() error { return w.watchQueues(watching, t, m) })
 	}
 	group.Go(func() error {
 		<-watching.Done()
@@ -192,10 +202,10 @@ func (w *watcher) Bake(ctx context.Context, t upgrade.Target) error {
 }
 
 // watchQueues returns when the queues trip the bake, or ctx is done.
-func (w *watcher) watchQueues(ctx context.Context, t upgrade.Target) error {
-	a := w.account(t.Request)
+func (w *watcher) watchQueues(ctx context.Context, t upgrade.Target, m *health.Monitor) error {
+	a := w.account(t.Request, m)
 	var finding health.Finding
-	err := w.monitor.Follow(ctx, lookEvery, func(v health.View) bool {
+	err := m.FollowOnly(ctx, a.names(), lookEvery, func(v health.View) bool {
 		var tripped bool
 		finding, tripped = a.bakes(v, t)
 		return tripped
@@ -210,11 +220,13 @@ func (w *watcher) watchQueues(ctx context.Context, t upgrade.Target) error {
 // Pace holds the clients of a draining generation back while the queues are not
 // well.
 func (w *watcher) Pace(ctx context.Context, t upgrade.Target, hold func(bool)) {
-	if w.monitor == nil {
+	m := w.monitor()
+	if m == nil {
 		return
 	}
-	pacer, held := health.NewPacer(w.monitor.Watched(false)), false
-	_ = w.monitor.Follow(ctx, paceEvery, func(v health.View) bool { // it ends with ctx, or with the supervisor
+	a := &account{watched: m.Watched(false)}
+	pacer, held := health.NewPacer(a.watched), false
+	_ = m.FollowOnly(ctx, a.names(), paceEvery, func(v health.View) bool { // it ends with ctx, or with the supervisor
 		if now := pacer.Observe(v.Observations); now != held {
 			held = now
 			w.log.Debug("paces a drain", "generation", t.Generation, "hold", held)

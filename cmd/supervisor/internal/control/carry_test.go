@@ -298,7 +298,7 @@ func TestWatchedQueuesAreCarried(t *testing.T) {
 	house := newTheatre(t, newStage())
 	o := new(observer)
 	watched := func(c *ServerConfig) {
-		c.Queue = &queue.View{Service: "web", Listeners: []upgrade.ListenerStatus{{Name: "http"}}, Source: o}
+		c.Queue = &queue.View{Service: "web", Listeners: func() []upgrade.ListenerStatus { return []upgrade.ListenerStatus{{Name: "http"}} }, Source: o}
 	}
 	server, end := house.open(watched)
 	lines := make(chan queue.Snapshot)

@@ -36,7 +36,7 @@ func (o *observer) Tally() queue.Tally {
 	return o
 }
 
-func (o *observer) Take() []queue.Extremes { return []queue.Extremes{{MaxDepth: 99}} }
+func (o *observer) Take() []queue.Extremes { return []queue.Extremes{{Listener: "http", MaxDepth: 99}} }
 func (o *observer) Close()                 { o.count(-1) }
 
 func (o *observer) Counters() (health.Counters, bool) {
@@ -72,7 +72,7 @@ func (o *observer) none(t *testing.T) {
 func serveQueue(t *testing.T, o *observer) (*Server, string) {
 	f := &fake{status: running()}
 	return serveConfig(t, f, func(c *ServerConfig) {
-		c.Queue = &queue.View{Service: "web", Listeners: []upgrade.ListenerStatus{{Name: "http", Network: "tcp4", Address: "127.0.0.1:80"}}, Source: o}
+		c.Queue = &queue.View{Service: "web", Listeners: shown, Source: o}
 	})
 }
 
@@ -217,4 +217,8 @@ func TestOnlySoManyMayWatch(t *testing.T) {
 		conn.Close()
 	}
 	o.none(t)
+}
+
+func shown() []upgrade.ListenerStatus {
+	return []upgrade.ListenerStatus{{Name: "http", Network: "tcp4", Address: "127.0.0.1:80"}}
 }

@@ -109,13 +109,13 @@ func TestStreamTellsWhatWasSeenInBetween(t *testing.T) {
 	source := &script{
 		rounds: [][]health.Figures{{quiet("other"), quiet("http")}},
 		extremes: [][]Extremes{
-			{{MaxDepth: 1}, {MaxDepth: 99, Drops: 5}},
-			{{MaxDepth: 1}, {MaxDepth: 130, MaxHead: time.Second, HeadKnown: true, Drops: 1}},
-			{{MaxDepth: 1}, {}},
+			{{Listener: "other", MaxDepth: 1}, {Listener: "http", MaxDepth: 99, Drops: 5}},
+			{{Listener: "other", MaxDepth: 1}, {Listener: "http", MaxDepth: 130, MaxHead: time.Second, HeadKnown: true, Drops: 1}},
+			{{Listener: "other", MaxDepth: 1}, {Listener: "http"}},
 			{},
 		},
 	}
-	stream := View{Service: "web", Listeners: []upgrade.ListenerStatus{statuses()[0]}, Source: source}.Stream()
+	stream := View{Service: "web", Listeners: func() []upgrade.ListenerStatus { return statuses()[:1] }, Source: source}.Stream()
 	if l := stream.Next().Listeners[0]; l.MaxDepth != nil || l.NewDrops != nil || l.Trouble != nil {
 		t.Errorf("the first tells of a time before it: %+v", l)
 	}

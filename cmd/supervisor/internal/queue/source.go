@@ -33,14 +33,14 @@ type Source interface {
 // A Tally adds up what is seen of every listener, so that nothing is missed
 // between two snapshots. It is used by one goroutine.
 type Tally interface {
-	// Take returns what was seen since the last call, in the order of Figures,
-	// and begins anew.
+	// Take returns what was seen since the last call, and begins anew.
 	Take() []Extremes
 	Close()
 }
 
 // Extremes are what was seen of one listener in some time.
 type Extremes struct {
+	Listener string
 	// MaxDepth is the greatest depth, MaxHead the greatest age of a waiting
 	// connection, if one was looked at.
 	MaxDepth  uint32
@@ -54,7 +54,7 @@ type Extremes struct {
 // concurrently.
 type View struct {
 	Service   string
-	Listeners []upgrade.ListenerStatus
+	Listeners func() []upgrade.ListenerStatus
 	Source    Source
 }
 
@@ -66,7 +66,7 @@ func (v View) snapshot(figures []health.Figures) Snapshot {
 	if c, ok := v.Source.Counters(); ok {
 		ns = &c
 	}
-	return NewSnapshot(v.Service, time.Now(), figures, v.Listeners, ns)
+	return NewSnapshot(v.Service, time.Now(), figures, v.Listeners(), ns)
 }
 
 // Stream begins a series of snapshots; the caller closes it.
@@ -94,14 +94,14 @@ func (s *Stream) Next() Snapshot {
 // Close ends the stream.
 func (s *Stream) Close() { s.tally.Close() }
 
-// add tells what was seen since the snapshot before; extremes are in the order
-// of figures.
+// add tells what was seen since the snapshot before.
 func (s *Snapshot) add(figures []health.Figures, extremes []Extremes) {
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
 		f := slices.IndexFunc(figures, func(f health.Figures) bool { return f.Name == l.Name })
-		if f >= 0 && f < len(extremes) && l.Depth != nil {
-			l.since(extremes[f])
+		e := slices.IndexFunc(extremes, func(e Extremes) bool { return e.Listener == l.Name })
+		if f >= 0 && e >= 0 && l.Depth != nil {
+			l.since(extremes[e])
 			l.Trouble = troubleOf(l, figures[f].Limits, true)
 		}
 	}
