@@ -125,7 +125,8 @@ func (p *Program) copy() *Program {
 		return nil
 	}
 	c := *p
-	c.Command, c.Env, c.Listen = slices.Clone(p.Command), slices.Clone(p.Env), slices.Clone(p.Listen)
+	c.Command, c.Env, c.EnvFiles = slices.Clone(p.Command), slices.Clone(p.Env), slices.Clone(p.EnvFiles)
+	c.Listen = slices.Clone(p.Listen)
 	return &c
 }
 
@@ -134,6 +135,6 @@ func (r *Release) copy() *Release {
 		return nil
 	}
 	c := *r
-	c.Program = *r.Program.copy()
+	c.Program, c.FileEnv = *r.Program.copy(), slices.Clone(r.FileEnv)
 	return &c
 }

@@ -81,6 +81,9 @@ func checkProgram(p upgrade.Program) error {
 	if len(p.Command) == 0 || p.Command[0] == "" {
 		return errors.New("program.command: no program given")
 	}
+	if p.Listen != nil {
+		return errors.New("program.listen: the listeners are those of the configuration; change that")
+	}
 	for _, word := range append(p.Command, p.Dir) {
 		if strings.ContainsRune(word, 0) {
 			return fmt.Errorf("program: %q contains a NUL byte", word)
@@ -94,6 +97,9 @@ func checkProgram(p upgrade.Program) error {
 	}
 	if err := config.CheckEnv(p.Env); err != nil {
 		return fmt.Errorf("program.env: %w", err)
+	}
+	if err := upgrade.CheckEnvFiles(p.EnvFiles); err != nil {
+		return fmt.Errorf("program.env_files: %w", err)
 	}
 	return nil
 }
