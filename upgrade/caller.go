@@ -24,6 +24,7 @@ type caller struct {
 	phase      Phase
 	phaseSince time.Time
 	overruled  string // what admission had to say against a forced upgrade
+	renewed    string // what is different in the configuration
 	moment     *moment
 }
 
@@ -157,6 +158,9 @@ func (s *Supervisor) decide(a Decide) {
 		m.accepted, m.open = g.process.Snapshot().sums()
 	}
 	s.callers[a.Request].moment = m
+	if s.cfg.Decided != nil {
+		s.cfg.Decided(a.Request, a.Verdict)
+	}
 }
 
 // reply makes the report and gives it to its caller.
@@ -171,7 +175,7 @@ func (s *Supervisor) reply(a Reply) {
 		Request: a.Request, Kind: a.Kind, Verdict: a.Verdict, Reason: a.Reason,
 		From: a.From, To: a.To, Active: a.Active, FromRelease: a.FromRelease, ToRelease: a.ToRelease,
 		Started: c.started, DurationSeconds: c.moment.at.Sub(c.started).Seconds(), Phases: c.phases,
-		Forced: a.Forced, Note: c.request.Reason, Overruled: c.overruled,
+		Forced: a.Forced, Note: c.request.Reason, Overruled: c.overruled, Configuration: c.renewed,
 		Output: c.moment.output, CandidateAccepted: c.moment.accepted, CandidateOpen: c.moment.open, Queues: c.moment.queues,
 		Drained: a.Drained, Cut: a.Cut, CutUnknown: a.CutUnknown,
 	}

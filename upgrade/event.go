@@ -36,6 +36,9 @@ type (
 	Admitted struct {
 		Request uint64
 		Release Release
+		// Policy holds from now on, but if the upgrade is not committed until its
+		// verdict; nil: as it is.
+		Policy *Policy
 	}
 	NotAdmitted struct {
 		Request uint64

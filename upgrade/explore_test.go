@@ -190,9 +190,9 @@ func (w *world) events() []Event {
 		Requested{Request: next, Kind: KindUpgrade, WaitDrain: true, Timeout: time.Minute},
 		Requested{Request: next, Kind: KindRollback})
 	if r := w.m.request; r != nil {
-		es = append(es, Admitted{r.Request, testRelease("v2")}, NotAdmitted{r.Request, "r"})
+		es = append(es, Admitted{Request: r.Request, Release: testRelease("v2")}, NotAdmitted{r.Request, "r"})
 	}
-	return append(es, Admitted{1 << 40, testRelease("v9")}, NotAdmitted{1 << 40, "r"})
+	return append(es, Admitted{Request: 1 << 40, Release: testRelease("v9")}, NotAdmitted{1 << 40, "r"})
 }
 
 func testRelease(name string) Release {

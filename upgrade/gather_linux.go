@@ -18,7 +18,8 @@ type Gathered struct {
 	// Unproven are those that may live or not: it is not known when they were
 	// started, and they have not proved themselves. They are to be left alone.
 	Unproven []int
-	// Listeners are one of each name that was given back; the caller owns them.
+	// Listeners are the sockets that were given back, each once; the caller owns
+	// them.
 	Listeners []fdpass.Listener
 }
 
@@ -99,6 +100,8 @@ func (r *Rendezvous) gathered() Gathered {
 	r.kept = nil
 	slices.Sort(g.Unproven)
 	slices.SortFunc(g.Survivors, func(a, b Survivor) int { return a.Generation - b.Generation })
-	slices.SortFunc(g.Listeners, func(a, b fdpass.Listener) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(g.Listeners, func(a, b fdpass.Listener) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Cookie, b.Cookie))
+	})
 	return g
 }

@@ -48,7 +48,7 @@ type dummyProcess struct {
 
 func (p *dummyProcess) Pause(uint64)  {}
 func (p *dummyProcess) Resume(uint64) {}
-func (p *dummyProcess) Drain(_ uint64, deadline time.Duration, _ bool) {
+func (p *dummyProcess) Drain(_ uint64, deadline time.Duration, _ bool, _ []string) {
 	p.d.note(p.n, "drain "+deadline.Round(time.Second).String())
 }
 func (p *dummyProcess) Hold(on bool) {

@@ -106,7 +106,7 @@ func (s *Supervisor) joinEnded() {
 // state is what another supervisor would have to know now.
 func (s *Supervisor) state() State {
 	st := State{
-		Service: s.cfg.Service, Started: s.started, Program: s.cfg.Program, Machine: s.machine.State(),
+		Service: s.cfg.Service, Started: s.started, Program: s.said, Machine: s.machine.State(),
 		LastRequest: s.lastRequest, Restarts: s.restarts, Reports: slices.Clone(s.reports),
 	}
 	for id, p := range s.timers {
@@ -250,7 +250,7 @@ func (m *Machine) knows(request uint64) bool {
 func (c *caller) state() CallerState {
 	st := CallerState{
 		Request: c.number, Kind: c.kind, Note: c.request.Reason, Started: c.started,
-		Phases: slices.Clone(c.phases), Phase: c.phase, PhaseSince: c.phaseSince, Overruled: c.overruled,
+		Phases: slices.Clone(c.phases), Phase: c.phase, PhaseSince: c.phaseSince, Overruled: c.overruled, Renewed: c.renewed,
 	}
 	if m := c.moment; m != nil {
 		st.Moment = &MomentState{At: m.at, Stranger: m.stranger, Output: m.output, Accepted: m.accepted, Open: m.open, Queues: m.queues}
@@ -261,7 +261,7 @@ func (c *caller) state() CallerState {
 func (st CallerState) caller() *caller {
 	c := &caller{
 		kind: st.Kind, request: Request{Reason: st.Note}, number: st.Request, started: st.Started,
-		phases: st.Phases, phase: st.Phase, phaseSince: st.PhaseSince, overruled: st.Overruled,
+		phases: st.Phases, phase: st.Phase, phaseSince: st.PhaseSince, overruled: st.Overruled, renewed: st.Renewed,
 	}
 	if m := st.Moment; m != nil {
 		c.moment = &moment{at: m.At, stranger: m.Stranger, output: m.Output, accepted: m.Accepted, open: m.Open, queues: m.Queues}

@@ -28,7 +28,9 @@ type Launcher interface {
 type Process interface {
 	Pause(id uint64)
 	Resume(id uint64)
-	Drain(id uint64, deadline time.Duration, final bool)
+	// Drain ends it. final tells that nobody else will accept from its listeners,
+	// last of which of them that is so although it is not final.
+	Drain(id uint64, deadline time.Duration, final bool, last []string)
 	// Hold asks a draining process to keep its idle connections for now, or to
 	// go on closing them. One that does not know how is not asked.
 	Hold(hold bool)

@@ -139,7 +139,7 @@ func (m *Machine) requested(e Requested) {
 	m.request = r
 	admit := Admit{Request: e.Request, Program: m.release.Program, Force: e.Force}
 	if e.Program != nil {
-		admit.Program = e.Program.or(m.release.Program)
+		admit.Program = e.Program.Or(m.release.Program)
 	}
 	if e.Kind == KindRollback {
 		admit.Release = m.previous
@@ -183,6 +183,10 @@ func (m *Machine) refuse(e Requested, reason string) {
 func (m *Machine) admitted(e Admitted) {
 	if m.phase == PhaseAdmission && m.request.Request == e.Request {
 		m.request.toRelease = &e.Release
+		if e.Policy != nil {
+			before := m.policy
+			m.request.policy, m.policy = &before, e.Policy.WithDefaults()
+		}
 		m.launchCandidate(e.Release)
 	}
 }
@@ -845,6 +849,9 @@ func (m *Machine) leave(v Verdict) *request {
 	m.stopDeadline()
 	m.stopTimer(&r.timer)
 	m.request, m.phase = nil, PhaseIdle
+	if r.policy != nil && v != Committed {
+		m.policy = *r.policy
+	}
 	if r.undo != 0 {
 		m.do(r.undone(v, m.stopping))
 	}

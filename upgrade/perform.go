@@ -31,7 +31,7 @@ func (s *Supervisor) step(e Event) {
 		answer()
 	}
 	s.answers = nil
-	later := false
+	later := s.retain()
 	for _, a := range actions {
 		s.perform(a)
 		switch a.(type) {
@@ -106,7 +106,7 @@ func (s *Supervisor) performOn(a Action) {
 		if g.drainDeadline.IsZero() || deadline.Before(g.drainDeadline) { // another supervisor may have set it
 			g.drainDeadline, g.drainUntil = deadline, BootTime()+a.Deadline
 		}
-		g.process.Drain(a.ID, max(0, time.Until(g.drainDeadline)), a.Final)
+		g.process.Drain(a.ID, max(0, time.Until(g.drainDeadline)), a.Final, s.machine.leaves(g.release))
 		if !a.Final {
 			s.pace(a.Generation)
 		}
@@ -144,8 +144,9 @@ func (s *Supervisor) admit(a Admit) {
 	if active := s.machine.active; active != nil {
 		admission.From = active.release.copy()
 	}
+	renewal := s.renewal(a)
 	s.tasks.Go(func() {
-		release, err := resolveFor(a)
+		release, policy, err := s.renew(s.watching, a, renewal)
 		if err == nil {
 			admission.Release = release
 			err = s.cfg.Watcher.Admit(s.watching, admission)
@@ -158,7 +159,7 @@ func (s *Supervisor) admit(a Admit) {
 			s.deliver(NotAdmitted{a.Request, err.Error()})
 			return
 		}
-		s.deliver(Admitted{a.Request, release})
+		s.deliver(Admitted{a.Request, release, policy})
 	})
 }
 

@@ -280,8 +280,8 @@ func (p *process) send(m fdpass.Message) {
 func (p *process) Pause(id uint64)  { p.send(fdpass.Pause{ID: id}) }
 func (p *process) Resume(id uint64) { p.send(fdpass.Resume{ID: id}) }
 
-func (p *process) Drain(id uint64, deadline time.Duration, final bool) {
-	p.send(fdpass.Drain{ID: id, DeadlineMS: fdpass.Milliseconds(deadline), Final: final})
+func (p *process) Drain(id uint64, deadline time.Duration, final bool, last []string) {
+	p.send(fdpass.Drain{ID: id, DeadlineMS: fdpass.Milliseconds(deadline), Final: final, Last: last})
 }
 
 func (p *process) Hold(hold bool) {

@@ -192,8 +192,7 @@ func (r *Rendezvous) genuine(generation int, given []fdpass.Listener) []fdpass.L
 		return nil
 	}
 	return slices.DeleteFunc(given, func(l fdpass.Listener) bool {
-		known, ok := r.cfg.Cookies[l.Name]
-		if ok && known == l.Cookie {
+		if r.cfg.Known[known(l)] {
 			return false
 		}
 		r.log.Warn("a generation gives back a socket that is none of the service's listeners; it is not taken", "generation", generation, "listener", l.Name, "address", l.Address)

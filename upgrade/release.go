@@ -37,8 +37,8 @@ type Program struct {
 	Listen []string `json:"listen,omitempty"`
 }
 
-// or is p with what it does not say taken from what runs now.
-func (p Program) or(now Program) Program {
+// Or is p with what it does not say taken from what runs now.
+func (p Program) Or(now Program) Program {
 	p.Dir, p.Protocol = cmp.Or(p.Dir, now.Dir), cmp.Or(p.Protocol, now.Protocol)
 	p.Ready, p.Stop = cmp.Or(p.Ready, now.Ready), cmp.Or(p.Stop, now.Stop)
 	if p.Env == nil {
@@ -51,16 +51,6 @@ func (p Program) or(now Program) Program {
 		p.Listen = now.Listen
 	}
 	return p
-}
-
-// listenNames are the names of the listeners that p is handed; nil if it does not say.
-func (p Program) listenNames() []string {
-	var names []string
-	for _, l := range p.Listen {
-		name, _, _ := strings.Cut(l, "=")
-		names = append(names, name)
-	}
-	return names
 }
 
 // A Release is what a generation runs: a Program with its path resolved and its
@@ -77,6 +67,10 @@ type Release struct {
 	// EnvDigest identifies the contents of FileEnv and Env; empty if there are
 	// none.
 	EnvDigest string `json:"env_digest,omitempty"`
+	// Said is what the configuration said when it was resolved, so that what is
+	// changed there later can be told from what the release has otherwise; nil if
+	// that is not known. Two releases may differ in it and be the same.
+	Said *Program `json:"said,omitempty"`
 	// BuildID tells builds apart: the version-control revision of a Go
 	// binary, or else its module version, or else the beginning of the build id
 	// of an ELF file; empty if there is none.

@@ -38,12 +38,21 @@ type RendezvousConfig struct {
 	// Missed are the generations of a supervisor that was killed, whom Gather
 	// waits for.
 	Missed []ProcessState
-	// Cookies tell which sockets the service's listeners are, by name: anything
-	// else that a generation gives back is not taken.
-	Cookies map[string]fdpass.Cookie
+	// Known are the service's listeners, of which two may have the same name while
+	// one takes the other's place: anything else that a generation gives back is
+	// not taken.
+	Known map[Known]bool
 	// Logger takes what is refused; nil means none.
 	Logger *slog.Logger
 }
+
+// Known is what identifies a listener.
+type Known struct {
+	Name   string
+	Cookie fdpass.Cookie
+}
+
+func known(l fdpass.Listener) Known { return Known{l.Name, l.Cookie} }
 
 // A Rendezvous is where generations come back to whose supervisor was killed.
 // They prove who they are: by the user and the process that connects (unix(7),
@@ -60,13 +69,13 @@ type Rendezvous struct {
 
 	mu       sync.Mutex
 	expected map[int]*expectation
-	own      map[int]string             // tokens of the generations that this supervisor has, by number
-	settled  bool                       // those who are neither expected nor own are told to end
-	visiting map[int]*fdpass.Conn       // processes that prove themselves now, by pid
-	refused  map[string]time.Time       // what has been logged lately, and when
-	refusals quota                      // of those that are logged
-	kept     map[string]fdpass.Listener // that were given back; nil if nobody will ask for them
-	changed  chan struct{}              // closed and made anew when a generation has come back
+	own      map[int]string            // tokens of the generations that this supervisor has, by number
+	settled  bool                      // those who are neither expected nor own are told to end
+	visiting map[int]*fdpass.Conn      // processes that prove themselves now, by pid
+	refused  map[string]time.Time      // what has been logged lately, and when
+	refusals quota                     // of those that are logged
+	kept     map[Known]fdpass.Listener // that were given back; nil if nobody will ask for them
+	changed  chan struct{}             // closed and made anew when a generation has come back
 }
 
 // An expectation is a generation that may come back.
@@ -109,7 +118,7 @@ func OpenRendezvous(cfg RendezvousConfig) (*Rendezvous, error) {
 		}
 	}
 	if len(r.expected) > 0 {
-		r.kept = map[string]fdpass.Listener{}
+		r.kept = map[Known]fdpass.Listener{}
 	}
 	// Only now: one who comes before it is missed would be refused.
 	socket, err := fdpass.ListenRendezvous(cfg.Path)
@@ -225,13 +234,13 @@ func (r *Rendezvous) forget(generation int) {
 	delete(r.expected, generation)
 }
 
-// keep keeps one listener of each name, and closes the others.
+// keep keeps each socket once, and closes what comes again.
 func (r *Rendezvous) keep(given []fdpass.Listener) {
 	for _, l := range given {
-		if _, ok := r.kept[l.Name]; ok || r.kept == nil {
+		if _, ok := r.kept[known(l)]; ok || r.kept == nil {
 			closeFD(l.FD)
 			continue
 		}
-		r.kept[l.Name] = l
+		r.kept[known(l)] = l
 	}
 }

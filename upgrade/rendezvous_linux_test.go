@@ -66,7 +66,7 @@ func meet(t *testing.T, missed ...ProcessState) *meeting {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	m := &meeting{t: t, path: filepath.Join(dir, "rendezvous.sock"), http: open(t, "http")}
 	m.Rendezvous, err = OpenRendezvous(RendezvousConfig{
-		Path: m.path, Service: "web", Missed: missed, Cookies: map[string]fdpass.Cookie{"http": m.http.Cookie},
+		Path: m.path, Service: "web", Missed: missed, Known: map[Known]bool{known(m.http): true},
 		Logger: slog.New(slog.NewTextHandler(m, nil)),
 	})
 	if err != nil {
@@ -519,12 +519,12 @@ func TestListenersOfOneThatIsGoneAreKept(t *testing.T) {
 	m.Rendezvous.mu.Lock()
 	for i := range 200 { // so that there is some time in between
 		left.Name = fmt.Sprint("http", i)
-		m.cfg.Cookies[left.Name] = left.Cookie
+		m.cfg.Known[known(left)] = true
 	}
 	m.Rendezvous.mu.Unlock()
 	var all []fdpass.Listener
-	for name := range m.cfg.Cookies {
-		left.Name = name
+	for l := range m.cfg.Known {
+		left.Name = l.Name
 		all = append(all, left)
 	}
 	for range 100 {

@@ -98,6 +98,9 @@ type Report struct {
 	Forced    bool   `json:"forced,omitempty"`
 	Note      string `json:"note,omitempty"`
 	Overruled string `json:"overruled,omitempty"`
+	// Configuration tells in words what was different in the configuration, and
+	// what of that needs a restart.
+	Configuration string `json:"configuration,omitempty"`
 	// CandidateAccepted is, for a candidate that failed, the number of
 	// connections that it had accepted, as far as it said; CandidateOpen is how
 	// many of them were open at the verdict. These alone may be lost: nobody

@@ -135,6 +135,6 @@ func (r *Release) copy() *Release {
 		return nil
 	}
 	c := *r
-	c.Program, c.FileEnv = *r.Program.copy(), slices.Clone(r.FileEnv)
+	c.Program, c.FileEnv, c.Said = *r.Program.copy(), slices.Clone(r.FileEnv), r.Said.copy()
 	return &c
 }

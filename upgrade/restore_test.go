@@ -26,7 +26,7 @@ var (
 	toIdle = []Event{Boot{Release: testRelease("v1")}, SaidReady{1, true}, ProbePassed{1}}
 	toGate = slices.Concat(toIdle, []Event{
 		Requested{Request: 1, Kind: KindUpgrade, WaitDrain: true, Program: &Program{Command: []string{"v2", "-x"}, Env: []string{"A=1"}}},
-		Admitted{1, testRelease("v2")}, SaidReady{2, true}, ProbePassed{2}})
+		Admitted{Request: 1, Release: testRelease("v2")}, SaidReady{2, true}, ProbePassed{2}})
 	toBake     = slices.Concat(toGate, []Event{GateOpened{2, "r"}, SaidPaused{1, 5}})
 	toRollback = slices.Concat(toBake, []Event{Tripped{2, "r"}})
 )
@@ -38,7 +38,7 @@ func busy(t testing.TB) *Machine {
 	m := lived(t, toGate...)
 	m.Step(GateShut{2, "r"})
 	for _, e := range []Event{
-		Requested{Request: 2, Kind: KindUpgrade, Timeout: time.Minute}, Admitted{2, testRelease("v3")},
+		Requested{Request: 2, Kind: KindUpgrade, Timeout: time.Minute}, Admitted{Request: 2, Release: testRelease("v3")},
 		SaidReady{3, true}, ProbePassed{3}, GateOpened{3, "r"},
 	} {
 		m.Step(e)

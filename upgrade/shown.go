@@ -8,7 +8,7 @@ import (
 // Shown returns r as others may see it: of the entries of the environment, whose
 // values may be secrets, the names alone. r is not changed.
 func (r Release) Shown() Release {
-	r.Env, r.FileEnv = names(r.Env), names(r.FileEnv)
+	r.Env, r.FileEnv, r.Said = names(r.Env), names(r.FileEnv), nil
 	return r
 }
 

@@ -32,6 +32,7 @@ type request struct {
 	from, to    int
 	fromRelease *Release
 	toRelease   *Release
+	policy      *Policy   // what held before it; nil: it has not changed
 	retired     int       // the old generation, if it cannot pause and was told to drain
 	drained     *drainEnd // of the old generation, if that has ended
 }

@@ -9,7 +9,8 @@ import "time"
 type State struct {
 	Service string    `json:"service"`
 	Started time.Time `json:"started"`
-	// Program is what the supervisor was configured to run.
+	// Program is what the supervisor was configured to run, when the configuration
+	// was read last.
 	Program Program `json:"program"`
 	// Machine is the decider's.
 	Machine MachineState `json:"machine"`
@@ -146,6 +147,7 @@ type CallerState struct {
 	Phase      Phase        `json:"phase,omitempty"`
 	PhaseSince time.Time    `json:"phase_since,omitzero"`
 	Overruled  string       `json:"overruled,omitempty"`
+	Renewed    string       `json:"renewed,omitempty"`
 	Moment     *MomentState `json:"moment,omitempty"`
 }
 

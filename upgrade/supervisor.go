@@ -37,6 +37,19 @@ type Config struct {
 	// Listeners, if set, tells what Status shows of the listeners: it must not
 	// block.
 	Listeners func() []ListenerStatus
+	// Renew, if set, is asked at the admission of an upgrade or a rollback for what
+	// is to run now, in a goroutine of its own; an error refuses it. What it opens
+	// Retain closes. Without it an upgrade runs the committed release's program, or
+	// what the caller asks for.
+	Renew func(ctx context.Context, r Renewal) (Renewed, error)
+	// Retain, if set, is told after every step but at admission, before anything
+	// is done that follows from it, which releases run or may be started again
+	// without being asked for: of those the listeners are needed, of others not. It
+	// reports whether it closed any. It is called from the goroutine of Run.
+	Retain func(inUse []Release) (changed bool)
+	// Decided, if set, is called with each verdict at its moment, from the
+	// goroutine of Run: it must not block.
+	Decided func(request uint64, v Verdict)
 	// From, if set, is where another supervisor was, from which this one goes
 	// on instead of starting a first generation.
 	From *State
@@ -70,6 +83,7 @@ type Supervisor struct {
 	timers      map[TimerID]pending
 	watching    context.Context // of all observations; done when Run ends
 	tasks       sync.WaitGroup  // observations, joined at the end of Run
+	said        Program         // by the configuration, when it was read last
 	lastRequest uint64
 	restarts    uint64
 	reports     []Report
@@ -129,6 +143,7 @@ func New(cfg Config) (*Supervisor, error) {
 		started:     now,
 		begun:       now,
 		machine:     machine,
+		said:        cfg.Program,
 		generations: map[int]*member{},
 		callers:     map[uint64]*caller{},
 		timers:      map[TimerID]pending{},
@@ -191,6 +206,7 @@ func (s *Supervisor) begin() error {
 	if err != nil {
 		return fmt.Errorf("cannot start: %w", err)
 	}
+	release.Said = s.cfg.Program.copy()
 	s.step(Boot{Release: release, After: s.cfg.After})
 	return nil
 }

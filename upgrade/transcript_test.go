@@ -156,7 +156,7 @@ func parseEvent(t *testing.T, m *Machine, text string) Event {
 	case "upgrade", "rollback":
 		return parseRequest(Kind(name), args)
 	case "admitted":
-		return Admitted{m.request.Request, testRelease(args[0])}
+		return Admitted{Request: m.request.Request, Release: testRelease(args[0])}
 	case "not-admitted":
 		return NotAdmitted{m.request.Request, strings.Join(args, " ")}
 	case "stop":

@@ -32,8 +32,8 @@ type gatekeeper struct {
 func newGatekeeper(w *watcher, t upgrade.Target, m *health.Monitor) *gatekeeper {
 	a := w.account(t.Request, m)
 	return &gatekeeper{
-		target: t, account: a, gate: health.NewGate(a.watched, time.Duration(w.cfg.Settle)),
-		settle: time.Duration(w.cfg.Settle), ripe: statsInterval(len(w.cfg.Listen)) * 3 / 2, began: -1,
+		target: t, account: a, gate: health.NewGate(a.watched, time.Duration(w.settings().Settle)),
+		settle: time.Duration(w.settings().Settle), ripe: statsInterval(len(w.settings().Listen)) * 3 / 2, began: -1,
 	}
 }
 

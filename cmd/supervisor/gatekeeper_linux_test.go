@@ -32,7 +32,7 @@ func TestGateTellsOfTheQueuesWhileTheCandidateIsNew(t *testing.T) {
 
 	cfg := config.Default()
 	cfg.GateTimeout = config.Duration(200 * time.Millisecond) // less than it takes to tell
-	w := newWatcher(cfg, nil, func() *health.Monitor { return monitor }, nil, func(step, decision, reason string) {
+	w := newWatcher(func() config.Config { return cfg }, nil, func() *health.Monitor { return monitor }, nil, func(step, decision, reason string) {
 		if step != "gate" || decision != "shut" || reason != string(health.ReasonStanding) {
 			t.Errorf("decided %s %s %s", step, decision, reason)
 		}

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"example.com/supervisor/cmd/supervisor/internal/config"
 	"io"
 	"os"
 	"os/signal"
@@ -33,6 +34,9 @@ func run(args ...string) int {
 type environment struct {
 	out, err io.Writer
 	getenv   func(string) string
+	// reread reads the configuration of the command run again; nil for other
+	// commands.
+	reread func(resumes bool) (config.Config, error)
 	// signals are caught from the very start of the command run: it may have been
 	// executed in the place of a supervisor that is being sent one.
 	signals chan os.Signal

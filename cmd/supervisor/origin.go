@@ -17,6 +17,7 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/health"
+	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/systemd"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
@@ -212,16 +213,32 @@ func (o *origin) totals(log *slog.Logger) queueTotals {
 	return t
 }
 
+// sameProgram reports whether b, as the configuration says it, is what was written
+// down as a.
 func sameProgram(a, b upgrade.Program) bool {
-	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env) && slices.Equal(a.EnvFiles, b.EnvFiles)
+	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env) && slices.Equal(a.EnvFiles, b.EnvFiles) &&
+		(a.Listen == nil || slices.Equal(a.Listen, canonical(b.Listen)))
+}
+
+// canonical are specs as listeners that were opened by them have them.
+func canonical(asked []string) []string {
+	var specs []string
+	for _, s := range asked {
+		spec, err := listen.ParseSpec(s)
+		if err != nil {
+			return asked
+		}
+		specs = append(specs, spec.String())
+	}
+	return specs
 }
 
 // cookies are the sockets that the service's listeners are known to be.
-func (o *origin) cookies() map[string]fdpass.Cookie {
-	known := map[string]fdpass.Cookie{}
+func (o *origin) cookies() map[upgrade.Known]bool {
+	known := map[upgrade.Known]bool{}
 	if o.state != nil {
 		for _, l := range o.state.Listeners {
-			known[l.Name] = fdpass.Cookie(l.Cookie)
+			known[upgrade.Known{Name: l.Name, Cookie: fdpass.Cookie(l.Cookie)}] = true
 		}
 	}
 	return known
@@ -239,7 +256,7 @@ func (o *origin) gather(ctx context.Context, r *upgrade.Rendezvous, now upgrade.
 	o.gathered = r.Gather(ctx)
 	was := o.state.Supervisor.Program
 	if len(o.gathered.Survivors) == 0 && !sameProgram(was, now) {
-		log.Warn("no generation lives, and another program is to be run than before; begins anew", "was", was.Command)
+		log.Warn("no generation lives, and another program or other listeners are asked for than before; begins anew", "was", was.Command)
 		o.state, o.killed = nil, false
 	}
 	for _, s := range o.gathered.Survivors {

@@ -43,6 +43,11 @@ unless it comes within half a second of the first.`,
 			if err != nil {
 				return badConfig(err)
 			}
+			e.reread = func(resumes bool) (config.Config, error) {
+				again := flags
+				again.Resumes = resumes
+				return config.Load(file, again, cmd.Flags(), program)
+			}
 			return do(cmd.Context(), cfg, e)
 		},
 	}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
@@ -47,6 +49,7 @@ type host struct {
 	strangers  *strangers
 	listeners  *listeners
 	queues     *queues // of the listeners
+	settings   *settings
 	control    net.Listener
 	scrape     net.Listener // nil without metrics over TCP
 
@@ -56,6 +59,10 @@ type host struct {
 	server     *control.Server
 	children   children
 	record     *record
+
+	renewing   sync.Mutex  // held while listeners are opened for an upgrade
+	looking    sync.Mutex  // held while the queues that are looked at are changed
+	limitsBack atomic.Bool // the limits of the queues are what they were before
 }
 
 // serve runs the service until it is told to stop.
@@ -67,7 +74,7 @@ func serve(ctx context.Context, cfg config.Config, e environment) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &host{cfg: cfg, log: log, own: own, signals: e.signals}
+	h := &host{cfg: cfg, log: log, own: own, signals: e.signals, settings: newSettings(cfg, e.reread)}
 	if err := h.begin(ctx, e.getenv); err != nil {
 		if h.origin.follows() {
 			return err // and give up nothing: generations serve on, and the next supervisor takes over from them
@@ -101,17 +108,17 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	h.record = &record{dir: h.dir, log: h.log}
 	h.origin.recall(h.dir, h.cfg.ServiceName(), h.log)
 	h.origin.recallStored(h.dir, h.log)
-	if err := h.checkPaths(); err != nil {
+	if err := h.checkPaths(h.cfg); err != nil {
 		return err
 	}
 	h.rendezvous, err = upgrade.OpenRendezvous(upgrade.RendezvousConfig{
-		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed, Cookies: h.origin.cookies(),
+		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed, Known: h.origin.cookies(),
 		StatsInterval: statsInterval(len(h.origin.cookies())), Logger: h.log,
 	})
 	if err != nil {
 		return err
 	}
-	h.origin.gather(ctx, h.rendezvous, h.cfg.UpgradeProgram(), h.log)
+	h.origin.gather(ctx, h.rendezvous, *h.said(h.cfg, h.cfg.Listen), h.log)
 	service, err := serviceMarker(h.dir)
 	if err != nil {
 		return err
@@ -249,16 +256,19 @@ func (h *host) supervise() (err error) {
 		Namespace: h.queues.namespace,
 	})
 	h.announcer = newAnnouncer(h.notifier, h.queues.Figures, endings*h.cfg.Policy().StopGrace, h.origin.handed() != nil, h.log)
-	watcher := newWatcher(h.cfg, h.audit, h.queues.monitor, h.need, h.stats.Decided, h.log)
+	watcher := newWatcher(h.settings.current, h.audit, h.queues.monitor, h.need, h.stats.Decided, h.log)
 	watcher.trouble = h.record.trouble
 	cfg := upgrade.Config{
 		Service:   h.cfg.ServiceName(),
-		Program:   h.cfg.UpgradeProgram(),
+		Program:   *h.said(h.cfg, h.listeners.first),
 		Policy:    h.cfg.Policy(),
 		Watcher:   watcher,
 		Logger:    h.log,
 		Reported:  h.stats.Reported,
 		Persist:   h.persist,
+		Renew:     h.renew,
+		Retain:    h.retain,
+		Decided:   h.decided,
 		Changed:   h.changed,
 		After:     h.strangers.highest,
 		Killed:    h.origin.killed,

@@ -35,7 +35,7 @@ func (h *host) execution(n int, r upgrade.Release) (path string, argv []string) 
 		argv = append(argv, "--stop-schedule", r.Stop)
 	}
 	if name == protocol.Tableflip {
-		specs, _ := listen.ParseSpecs(h.cfg.Listen) // which were checked
+		specs, _ := listen.ParseSpecs(h.listeners.specsOf(r)) // by which they were opened
 		for _, s := range specs {
 			if s.Address != "" {
 				argv = append(argv, "--written", s.Name+"="+s.Address)

@@ -57,7 +57,7 @@ func (o *origin) sources(ctx context.Context, cfg config.Config, log *slog.Logge
 	if o.state != nil && !o.killed {
 		return o.handedOn()
 	}
-	specs, err := o.specs(cfg)
+	specs, err := o.specs(cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -75,11 +75,25 @@ func (o *origin) sources(ctx context.Context, cfg config.Config, log *slog.Logge
 }
 
 // specs are the listeners that the configuration asks for, or all that the
-// service manager passes.
-func (o *origin) specs(cfg config.Config) ([]listen.Spec, error) {
+// service manager passes; but those of the releases that a killed supervisor left,
+// if that is known: others come with the next upgrade.
+func (o *origin) specs(cfg config.Config, log *slog.Logger) ([]listen.Spec, error) {
 	specs, err := listen.ParseSpecs(cfg.Listen)
 	if err != nil {
 		return nil, err
+	}
+	if left := o.startSpecs(); left != nil {
+		if asked := canonical(cfg.Listen); len(asked) > 0 && !slices.Equal(slices.Sorted(slices.Values(asked)), slices.Sorted(slices.Values(left))) {
+			log.Warn("the configuration asks for other listeners than the releases that serve on have; these stay until the next upgrade", "asked", asked, "open", left)
+		}
+		specs = nil
+		for _, text := range left {
+			spec, err := listen.ParseSpec(text)
+			if err != nil {
+				return nil, err
+			}
+			specs = append(specs, spec)
+		}
 	}
 	if len(specs) == 0 {
 		for _, d := range o.passed.Units {
@@ -115,6 +129,12 @@ func (o *origin) source(ctx context.Context, spec listen.Spec, log *slog.Logger)
 			continue
 		}
 		was, known := o.was(l)
+		if known && was != spec && slices.ContainsFunc(o.gathered.Listeners, func(other fdpass.Listener) bool {
+			now, ok := o.was(other)
+			return ok && other.Name == spec.Name && now == spec
+		}) {
+			continue // one of two by this name
+		}
 		if !o.is(l.FD, spec) && !known {
 			continue
 		}
@@ -153,7 +173,7 @@ func (o *origin) is(fd int, spec listen.Spec) bool {
 	if err != nil || !sameNetwork(l.Network, spec.Network) {
 		return false
 	}
-	if known, ok := o.written(spec.Name); ok {
+	if known, ok := o.written(spec); ok {
 		return known.Spec == spec.String() && fdpass.Cookie(known.Cookie) == l.Cookie && (o.state != nil || known.File == nil || isThere(known))
 	}
 	if want, err := netip.ParseAddrPort(spec.Address); err == nil && want.Port() != 0 {
@@ -163,14 +183,20 @@ func (o *origin) is(fd int, spec listen.Spec) bool {
 	return !strings.HasPrefix(spec.Network, "unix") || l.Address == spec.Address && reachable(spec)
 }
 
-// written is what another supervisor wrote down of a listener.
-func (o *origin) written(name string) (handover.Listener, bool) {
+// written is what another supervisor wrote down of a listener: of one by its name,
+// unless there is one with all of its spec.
+func (o *origin) written(spec listen.Spec) (handover.Listener, bool) {
 	all := o.stored
 	if o.state != nil {
 		all = o.state.Listeners
 	}
-	if i := slices.IndexFunc(all, func(l handover.Listener) bool { return l.Name == name }); i >= 0 {
-		return all[i], true
+	for _, same := range []func(l handover.Listener) bool{
+		func(l handover.Listener) bool { return l.Spec == spec.String() },
+		func(l handover.Listener) bool { return l.Name == spec.Name },
+	} {
+		if i := slices.IndexFunc(all, same); i >= 0 {
+			return all[i], true
+		}
 	}
 	return handover.Listener{}, false
 }
@@ -216,7 +242,7 @@ func sameNetwork(is, asked string) bool {
 // file is the file that another supervisor made for a listener, and this one
 // removes.
 func (o *origin) file(spec listen.Spec) listen.FileID {
-	if known, ok := o.written(spec.Name); ok && known.File != nil {
+	if known, ok := o.written(spec); ok && known.File != nil {
 		return listen.FileID{Dev: known.File.Dev, Ino: known.File.Ino}
 	}
 	if o.state != nil {
@@ -288,8 +314,8 @@ func (o *origin) warnOfUnserved(all []source, given []fdpass.Listener, log *slog
 
 // checkPaths refuses Unix sockets in the run directory, which is the supervisor's
 // own: it is locked, and removed at the end with what is in it.
-func (h *host) checkPaths() error {
-	specs, err := listen.ParseSpecs(h.cfg.Listen)
+func (h *host) checkPaths(cfg config.Config) error {
+	specs, err := listen.ParseSpecs(cfg.Listen)
 	if err != nil {
 		return err
 	}

@@ -29,25 +29,25 @@ const (
 // watcher looks at generations and at the accept queues for package upgrade
 // with the means of package health.
 type watcher struct {
-	cfg     config.Config
-	audit   func() error           // of the listeners
-	queues  func() *health.Monitor // nil: there are no queues
-	decided func(step, decision, reason string)
-	need    func() (bytes uint64, known bool) // of memory, for a second generation; nil: not known
-	room    func() (cgroup.Room, error)       // for that
-	trouble func() error                      // of what is written down for the next supervisor; nil: there is none
-	env     []string
-	log     *slog.Logger
+	settings func() config.Config   // as they are now
+	audit    func() error           // of the listeners
+	queues   func() *health.Monitor // nil: there are no queues
+	decided  func(step, decision, reason string)
+	need     func() (bytes uint64, known bool) // of memory, for a second generation; nil: not known
+	room     func() (cgroup.Room, error)       // for that
+	trouble  func() error                      // of what is written down for the next supervisor; nil: there is none
+	env      []string
+	log      *slog.Logger
 
 	mu       sync.Mutex
 	accounts map[uint64]*account // of the requests under way
 }
 
-func newWatcher(cfg config.Config, audit func() error, queues func() *health.Monitor, need func() (bytes uint64, known bool), decided func(step, decision, reason string), log *slog.Logger) *watcher {
+func newWatcher(settings func() config.Config, audit func() error, queues func() *health.Monitor, need func() (bytes uint64, known bool), decided func(step, decision, reason string), log *slog.Logger) *watcher {
 	return &watcher{
-		cfg: cfg, audit: audit, queues: queues, need: need, decided: decided, log: log,
+		settings: settings, audit: audit, queues: queues, need: need, decided: decided, log: log,
 		room:     cgroup.Headroom,
-		env:      upgrade.CleanEnv(baseEnvironment(cfg.EnvClear)),
+		env:      upgrade.CleanEnv(baseEnvironment(settings().EnvClear)),
 		accounts: map[uint64]*account{},
 	}
 }
@@ -126,7 +126,7 @@ func (w *watcher) Ready(ctx context.Context, t upgrade.Target) error {
 	if err != nil {
 		return err
 	}
-	err = health.Poll(ctx, probe, time.Duration(w.cfg.ProbeInterval))
+	err = health.Poll(ctx, probe, time.Duration(w.settings().ProbeInterval))
 	if err != nil {
 		w.log.Warn("the probe did not pass", "generation", t.Generation, "pid", t.PID, "reason", err)
 	}
@@ -141,14 +141,14 @@ func (w *watcher) Gate(ctx context.Context, t upgrade.Target) (why string, err e
 		return "", err
 	}
 	// A little less than the machine's own limit, which knows no reasons.
-	limit := time.Duration(w.cfg.GateTimeout)
+	limit := time.Duration(w.settings().GateTimeout)
 	inTime, cancel := context.WithTimeoutCause(ctx, limit-min(limit/20, 100*time.Millisecond),
-		fmt.Errorf("not well for %v on end within %v", w.cfg.Settle, w.cfg.GateTimeout))
+		fmt.Errorf("not well for %v on end within %v", w.settings().Settle, w.settings().GateTimeout))
 	defer cancel()
 	decision, reason := "opened", string(health.ReasonSettled)
 	if m := w.monitor(); m == nil || len(w.account(t.Request, m).watched) == 0 {
-		why = fmt.Sprintf("all was well for %v", w.cfg.Settle)
-		if err = health.Settle(inTime, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle)); err != nil {
+		why = fmt.Sprintf("all was well for %v", w.settings().Settle)
+		if err = health.Settle(inTime, probe, time.Duration(w.settings().ProbeInterval), time.Duration(w.settings().Settle)); err != nil {
 			decision, reason = "shut", metrics.ReasonProbe
 		}
 	} else {
@@ -166,7 +166,7 @@ func (w *watcher) watchGate(ctx context.Context, t upgrade.Target, m *health.Mon
 	ctx, cancel := context.WithCancelCause(ctx)
 	var probing sync.WaitGroup
 	probing.Go(func() {
-		health.Steady(ctx, probe, time.Duration(w.cfg.ProbeInterval), time.Duration(w.cfg.Settle), g.probed)
+		health.Steady(ctx, probe, time.Duration(w.settings().ProbeInterval), time.Duration(w.settings().Settle), g.probed)
 	})
 	err = m.FollowOnly(ctx, g.account.names(), lookEvery, g.see)
 	cancel(nil)
@@ -184,7 +184,7 @@ func (w *watcher) Bake(ctx context.Context, t upgrade.Target) error {
 	group, watching := errgroup.WithContext(ctx)
 	if len(probe) > 0 {
 		group.Go(func() error {
-			if err := health.Watch(watching, probe, time.Duration(w.cfg.ProbeInterval), w.cfg.ProbeFailures); err != nil {
+			if err := health.Watch(watching, probe, time.Duration(w.settings().ProbeInterval), w.settings().ProbeFailures); err != nil {
 				w.decided("bake", "tripped", metrics.ReasonProbe)
 				return fmt.Errorf("is unhealthy: %w", err)
 			}
@@ -239,15 +239,15 @@ func (w *watcher) Pace(ctx context.Context, t upgrade.Target, hold func(bool)) {
 // probe is how t is asked; with nothing to ask, all is well.
 func (w *watcher) probe(t upgrade.Target) (health.All, error) {
 	var all health.All
-	timeout := time.Duration(w.cfg.ProbeTimeout)
-	if w.cfg.Probe != "" {
+	timeout := time.Duration(w.settings().ProbeTimeout)
+	if w.settings().Probe != "" {
 		if t.ProbeSocket == "" {
 			return nil, errors.New("it does not answer on a probe socket; probe it by a command instead (probe-command), or not at all")
 		}
-		all = append(all, health.HTTP{Socket: t.ProbeSocket, Path: w.cfg.Probe, Timeout: timeout})
+		all = append(all, health.HTTP{Socket: t.ProbeSocket, Path: w.settings().Probe, Timeout: timeout})
 	}
-	if len(w.cfg.ProbeCommand) > 0 {
-		all = append(all, health.Command{Args: w.cfg.ProbeCommand, Dir: t.Dir, Env: w.probeEnv(t), Timeout: timeout})
+	if len(w.settings().ProbeCommand) > 0 {
+		all = append(all, health.Command{Args: w.settings().ProbeCommand, Dir: t.Dir, Env: w.probeEnv(t), Timeout: timeout})
 	}
 	return all, nil
 }

@@ -22,7 +22,7 @@ func watch(t *testing.T, change func(*config.Config)) *watcher {
 	cfg := config.Default()
 	cfg.ProbeInterval = config.Duration(time.Millisecond)
 	change(&cfg)
-	return newWatcher(cfg, func() error { return nil }, nil, nil, func(string, string, string) {}, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	return newWatcher(func() config.Config { return cfg }, func() error { return nil }, nil, nil, func(string, string, string) {}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 }
 
 func TestWithoutAProbeTheWordIsEnough(t *testing.T) {

@@ -159,12 +159,13 @@ func (s State) validate() error {
 			return fmt.Errorf("a stream of kind %q on descriptor %d waits for request %d", c.Kind, c.FD, c.Request)
 		}
 	}
-	names := map[string]bool{}
-	for _, l := range s.Listeners {
-		if l.Name == "" || names[l.Name] {
+	type known struct{ name, spec string }
+	seen := map[known]bool{}
+	for _, l := range s.Listeners { // two may have the same name while one takes the other's place
+		if l.Name == "" || seen[known{l.Name, l.Spec}] {
 			return fmt.Errorf("a listener is called %q, as another is or none should be", l.Name)
 		}
-		names[l.Name] = true
+		seen[known{l.Name, l.Spec}] = true
 	}
 	return nil
 }
