@@ -38,7 +38,7 @@ func (m *Machine) endDryRunWith(release Release) {
 	r := m.dry
 	r.toRelease = &release
 	what := release.String()
-	if release.same(*r.fromRelease) {
+	if release.Same(*r.fromRelease) {
 		what = "the same release again, " + what
 	}
 	switch {
