@@ -72,7 +72,8 @@ var rooms = []room{
 	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
 	{path: "internal/architecture"},
 	{path: "internal/systemdtest", others: []string{sys}},
-	{path: "internal/units"}, // is its tests
+	{path: "internal/units"},    // is its tests
+	{path: "internal/programs"}, // as well
 
 	{
 		path: "cmd/supervisor",
