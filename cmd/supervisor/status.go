@@ -28,7 +28,7 @@ func newStatusCommand(e environment) *cobra.Command {
 The exit status is 0 if a generation is active, 3 if none is (the first one is
 starting, or the active one has crashed and is being restarted), and 1 if there
 is no supervisor to ask.`,
-		Args:  argumentsOf(nameOnly),
+		Args: argumentsOf(nameOnly),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := t.client(cmd, only(args))
 			if err != nil {
