@@ -40,7 +40,7 @@ type program struct {
 
 // arrivals are new connections with one request each, which is echoed.
 func arrivals() load.Traffic {
-	return load.Traffic{Name: "new", Pattern: load.NewConnection, Rate: 200, Method: http.MethodPost, PayloadBytes: 64, Echo: true}
+	return load.Traffic{Name: "new", Pattern: load.NewConnection, Rate: 100, Method: http.MethodPost, PayloadBytes: 64, Echo: true}
 }
 
 // asking is traffic that gets the same answer each time.
@@ -51,15 +51,17 @@ func asking(t load.Traffic, answer string) load.Traffic {
 
 // kept are requests on connections that are kept.
 func kept() load.Traffic {
-	return load.Traffic{Name: "kept", Pattern: load.KeepAlive, Clients: 5, Rate: 40, Method: http.MethodPost, PayloadBytes: 64, Echo: true}
+	return load.Traffic{Name: "kept", Pattern: load.KeepAlive, Clients: 5, Rate: 10, Method: http.MethodPost, PayloadBytes: 64, Echo: true}
 }
 
 func programs() []program {
 	const systemd = "github.com/coreos/go-systemd/v22"
 	return []program{
 		{
+			// With one process of its own: told to end before all have begun, it waits for
+			// the rest in vain (graceful_timeout).
 			name: "gunicorn", protocol: "listen-fds", graceful: syscall.SIGTERM, file: "gunicorn.py",
-			command: []string{"gunicorn", "-w", "2", "--chdir", "$DIR", "--log-level", "warning", "gunicorn_app:app"},
+			command: []string{"gunicorn", "-w", "1", "--chdir", "$DIR", "--log-level", "warning", "gunicorn_app:app"},
 			version: []string{"gunicorn", "--version"}, traffic: []load.Traffic{arrivals()},
 		},
 		{
@@ -86,7 +88,7 @@ func programs() []program {
 			name: "Python asyncio", protocol: "listen-fds", graceful: syscall.SIGTERM, file: "asyncio_echo.py",
 			command: []string{"python3", "$DIR/asyncio_echo.py"},
 			version: []string{"python3", "--version"},
-			traffic: []load.Traffic{{Name: "new", Pattern: load.NewConnection, Rate: 200, Raw: true, PayloadBytes: 64}},
+			traffic: []load.Traffic{{Name: "new", Pattern: load.NewConnection, Rate: 100, Raw: true, PayloadBytes: 64}},
 		},
 		{
 			name: "Python http.server", protocol: "listen-fds", graceful: syscall.SIGTERM, file: "http_server.py",
@@ -108,7 +110,7 @@ func programs() []program {
 		{
 			name: "Starman", protocol: "server-starter", graceful: syscall.SIGQUIT, file: "starman.psgi", quiet: true,
 			flags:   []string{"--stop-schedule", "QUIT"},
-			command: []string{"starman", "--preload-app", "--disable-keepalive", "$DIR/starman.psgi"},
+			command: []string{"starman", "--preload-app", "--disable-keepalive", "--min-servers=2", "--max-servers=2", "--min-spare-servers=1", "--max-spare-servers=1", "$DIR/starman.psgi"},
 			version: []string{"starman", "--version"}, traffic: []load.Traffic{arrivals()},
 			loses: "one of its processes that has accepted a connection and not noticed yet exits on the signal",
 		},

@@ -87,12 +87,11 @@ func judge(t *testing.T, p program, ours load.Report, theirs *load.Report) {
 }
 
 // worse reports whether ours is so much more than theirs that it cannot be
-// chance. The difference of two counts of the same rare thing has their sum as its
-// variance; one stop may take several requests with it.
+// chance. The difference of two counts of the same rare thing varies with the root
+// of their sum, and one stop may take several requests with it.
 func worse(ours, theirs uint64) bool {
-	const together, deviations = 3, 5
-	sum := float64(ours+theirs) * together
-	return float64(ours)-float64(theirs) > deviations*math.Sqrt(sum)+together
+	const atOnce, deviations = 3, 5
+	return float64(ours)-float64(theirs) > deviations*math.Sqrt(float64(ours+theirs))+atOnce
 }
 
 // upgraded runs the program below a supervisor, upgrades it so often under load,

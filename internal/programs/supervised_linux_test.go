@@ -53,7 +53,7 @@ func (s *site) supervise(binary string, flags ...string) *supervised {
 	u := &supervised{site: s, binary: binary, log: filepath.Join(s.dir, "log")}
 	args := []string{
 		"run", "--name", "web", "--run-dir", filepath.Join(s.dir, "run"), "--listen", "http=tcp://" + s.address,
-		"--protocol", s.protocol, "--settle", "50ms", "--bake", "100ms", "--queue", "*:off", "--backoff-min", "10ms",
+		"--protocol", s.protocol, "--settle", "50ms", "--bake", "100ms", "--queue", "*:off", "--backoff-min", "10ms", "--drain-timeout", "10s",
 	}
 	if s.quiet {
 		args = append(args, "--ready", unspoken.String())
@@ -80,7 +80,7 @@ func (u *supervised) end() {
 		_, _ = u.command("stop", "--now")
 		u.waits()
 	}
-	if u.Failed() || testing.Verbose() {
+	if u.Failed() {
 		text, _ := os.ReadFile(u.log)
 		u.Logf("%s", text)
 	}
@@ -197,7 +197,7 @@ func (s *site) load() *load.Run {
 		target = "tcp://" + s.address
 	}
 	run, err := load.Start(context.WithoutCancel(s.Context()), load.Config{
-		Target: target, Duration: 10 * time.Minute, Timeout: 15 * time.Second, Traffic: s.traffic,
+		Target: target, Duration: 10 * time.Minute, Timeout: time.Minute, Traffic: s.traffic,
 	})
 	if err != nil {
 		s.Fatal(err)
