@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // A supervisor's script: what it sends after the hello.
@@ -83,7 +85,7 @@ func TestAcceptNamesWhatTheSupervisorDidWrong(t *testing.T) {
 		{"only descriptors", []step{{welcomeFor2, nil}, {"", []int{a.FD, b.FD}}}, "the packet is empty", nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			said, err := acceptFrom(t, c.steps)
 			told := reasonOf(said)
 			wantText(t, err, c.text)
@@ -139,7 +141,7 @@ func reasonOf(said []Message) string {
 
 // The child does not repeat what it was told: the supervisor is to compare.
 func TestAcknowledgementHasTheCookiesOfTheDescriptors(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	ls := listeners(t, 2)
 	mixed := ls[0]
 	mixed.FD = ls[1].FD
@@ -157,7 +159,7 @@ func TestAcknowledgementHasTheCookiesOfTheDescriptors(t *testing.T) {
 func shutWrite(c *Conn) error { return c.sock.CloseWrite() }
 
 func TestAcceptGivesEverything(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	offered := append(listeners(t, 600), others(t)...)
 	probe := listenTCP(t)
@@ -215,7 +217,7 @@ func others(t *testing.T) []Listener {
 // Go's own listener works on a descriptor of the handoff and leaves the flags
 // of the socket as they were.
 func TestListenersOfTheHandoffStayNonblocking(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	offered := listeners(t, 1)
 	done := make(chan error, 1)

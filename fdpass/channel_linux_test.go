@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 func TestEveryMessageArrivesAsItWasSent(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	for _, m := range samples() {
 		if err := supervisor.Send(m); err != nil {
@@ -32,7 +34,7 @@ func TestEveryMessageArrivesAsItWasSent(t *testing.T) {
 }
 
 func TestPointersToMessagesAreSentLikeMessages(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	probe := listenTCP(t)
 	w := &Welcome{Protocol: Protocol, Service: "api", Generation: 1, Probe: true}
@@ -47,7 +49,7 @@ func TestPointersToMessagesAreSentLikeMessages(t *testing.T) {
 }
 
 func TestReceivedDescriptorsAreCloseOnExec(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	l := listeners(t, 1)[0]
 	if _, err := unix.FcntlInt(uintptr(l.FD), unix.F_SETFD, 0); err != nil {
@@ -70,7 +72,7 @@ func TestReceivedDescriptorsAreCloseOnExec(t *testing.T) {
 }
 
 func TestSendRefusesWhatReceiveWould(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, _ := conns(t)
 	fd := listenTCP(t)
 	for _, c := range []struct {
@@ -96,7 +98,7 @@ func manyStats(n int) []ListenerStats {
 }
 
 func TestLongReasonIsCutNotLost(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	if err := child.Send(Failed{Reason: "\x1b[31m" + strings.Repeat("é", MaxReason) + "\xff"}); err != nil {
 		t.Fatal(err)
@@ -112,7 +114,7 @@ func TestLongReasonIsCutNotLost(t *testing.T) {
 }
 
 func TestReasonOfAHostilePeerIsPrintable(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	if err := child.sendText(`{"type":"failed","reason":"\u001b]0;owned\u0007 line\nnext\u009b1m"}`); err != nil {
 		t.Fatal(err)
@@ -123,7 +125,7 @@ func TestReasonOfAHostilePeerIsPrintable(t *testing.T) {
 }
 
 func TestEndOfChannelIsEOF(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	if err := child.Send(Ready{}); err != nil {
 		t.Fatal(err)
@@ -144,7 +146,7 @@ func TestEndOfChannelIsEOF(t *testing.T) {
 
 // The kernel reports ECONNRESET once, ahead of what was sent before.
 func TestLastWordsSurviveUnreadMessages(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	if err := supervisor.Send(Pause{ID: 1}); err != nil {
 		t.Fatal(err)
@@ -160,7 +162,7 @@ func TestLastWordsSurviveUnreadMessages(t *testing.T) {
 }
 
 func TestSendToAPeerThatLeftUnreadMessagesIsEPIPE(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	if err := supervisor.Send(Pause{ID: 1}); err != nil {
 		t.Fatal(err)
@@ -174,7 +176,7 @@ func TestSendToAPeerThatLeftUnreadMessagesIsEPIPE(t *testing.T) {
 }
 
 func TestCloseInterruptsReceiveAndSend(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, _ := conns(t)
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -212,7 +214,7 @@ func fill(c *Conn, full chan<- struct{}) error {
 }
 
 func TestDeadlinesInterruptAndCanBeMoved(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	past := time.Now().Add(-time.Second)
 	supervisor.SetReadDeadline(past)
@@ -237,7 +239,7 @@ func TestDeadlinesInterruptAndCanBeMoved(t *testing.T) {
 }
 
 func TestSendersDoNotMix(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	const senders, each = 8, 200
 	var done sync.WaitGroup
@@ -267,7 +269,7 @@ func TestSendersDoNotMix(t *testing.T) {
 }
 
 func TestReceiversDoNotMix(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	const receivers, each = 4, 100
 	var done sync.WaitGroup
@@ -298,7 +300,7 @@ func TestReceiversDoNotMix(t *testing.T) {
 }
 
 func TestPeerIsWhoConnected(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, _ := conns(t)
 	pid, uid, err := supervisor.Peer()
 	if err != nil || pid != os.Getpid() || uid != os.Getuid() {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // FuzzDecode: any packet is a message or a *MessageError, and a message
@@ -109,9 +111,9 @@ func newPeerScript(f *testing.F) (peerScript, []Listener) {
 
 // checkFuzzLeaks compares descriptors around f.
 func checkFuzzLeaks(t *testing.T, f func()) {
-	before := openFDs()
+	before := leaktest.Open()
 	f()
-	if leaked := newSince(before); len(leaked) > 0 {
+	if leaked := leaktest.Since(before, nil); len(leaked) > 0 {
 		t.Fatalf("leaked descriptors: %v", leaked)
 	}
 }

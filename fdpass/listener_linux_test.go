@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // otherSockets opens one socket of each network but tcp4, bound and listening.
@@ -52,7 +54,7 @@ func bound(t *testing.T, domain, typ int, at unix.Sockaddr, only6 bool) int {
 }
 
 func TestDescribeTellsTheNetwork(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	all := otherSockets(t)
 	all["tcp4"] = listenTCP(t)
 	prefix := map[string]string{
@@ -79,7 +81,7 @@ func TestDescribeTellsTheNetwork(t *testing.T) {
 }
 
 func TestDescribeRefusesWhatCannotBeServed(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	r, w := pipe(t)
 	defer unix.Close(w)
 	for _, c := range []struct {
@@ -108,7 +110,7 @@ func TestDescribeRefusesWhatCannotBeServed(t *testing.T) {
 }
 
 func TestCookieIsTheSocketsIdentity(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	ls := listeners(t, 2)
 	copied, err := unix.FcntlInt(uintptr(ls[0].FD), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -130,7 +132,7 @@ func TestCookieIsTheSocketsIdentity(t *testing.T) {
 }
 
 func TestDescribeKeepsAddressesInUTF8(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	name := "@" + filepath.Base(t.TempDir()) + "\xff\xfe\"\n"
 	fd := bound(t, unix.AF_UNIX, unix.SOCK_STREAM, &unix.SockaddrUnix{Name: name}, false)
 	l, err := Describe("x", fd)

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // envScript makes this test binary a child that plays a script.
@@ -26,61 +26,7 @@ func TestMain(m *testing.M) {
 	if path, ok := os.LookupEnv(envRendezvous); ok {
 		os.Exit(playRendezvous(path))
 	}
-	startPoller()
-	before := openFDs()
-	code := m.Run()
-	if leaked := newSince(before); len(leaked) > 0 {
-		fmt.Fprintf(os.Stderr, "leaked descriptors: %v\n", leaked)
-		code = max(code, 1)
-	}
-	os.Exit(code)
-}
-
-// startPoller lets the runtime open the descriptors that it keeps.
-func startPoller() {
-	r, w, err := os.Pipe()
-	if err != nil {
-		panic(err)
-	}
-	r.Close()
-	w.Close()
-}
-
-// openFDs maps each open descriptor to what it is.
-func openFDs() map[string]string {
-	open := make(map[string]string)
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	for _, e := range entries {
-		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
-			open[e.Name()] = to
-		}
-	}
-	return open
-}
-
-func newSince(before map[string]string) []string {
-	after := openFDs()
-	maps.DeleteFunc(after, func(fd, to string) bool { return before[fd] == to })
-	var left []string
-	for _, fd := range slices.Sorted(maps.Keys(after)) {
-		left = append(left, fd+" -> "+after[fd])
-	}
-	return left
-}
-
-// checkLeaks fails the test if descriptors are open at its end that were not at
-// this call. It is for tests that are not parallel.
-func checkLeaks(t *testing.T) {
-	t.Helper()
-	before := openFDs()
-	t.Cleanup(func() {
-		if leaked := newSince(before); len(leaked) > 0 {
-			t.Errorf("leaked descriptors: %v", leaked)
-		}
-	})
+	os.Exit(leaktest.Run(m, nil))
 }
 
 // conns is a channel with both ends in this process.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // A runner starts a child that plays a script and gives the supervisor's end.
@@ -58,7 +60,7 @@ func runners() map[string]runner {
 func TestChildGetsTheSocketsThatWereOffered(t *testing.T) {
 	for name, run := range runners() {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			ls := listeners(t, 300)
 			c, wait := run(t, "serves")
 			hello, err := Offer(c, welcome(), listenTCP(t), ls)
@@ -93,7 +95,7 @@ func TestChildGetsTheSocketsThatWereOffered(t *testing.T) {
 }
 
 func TestServiceWithoutListeners(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	done := make(chan error, 1)
 	go func() {
@@ -151,7 +153,7 @@ func TestOfferNamesWhatTheChildDidWrong(t *testing.T) {
 				continue // they lower the limit of the process
 			}
 			t.Run(c.script+"/"+name, func(t *testing.T) {
-				checkLeaks(t)
+				leaktest.Check(t)
 				conn, wait := run(t, c.script)
 				_, err := Offer(conn, welcome(), -1, listeners(t, 4))
 				conn.Close()
@@ -171,7 +173,7 @@ func TestOfferNamesWhatTheChildDidWrong(t *testing.T) {
 }
 
 func TestOfferGivesTheReasonOfAChildThatFailed(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	conn, wait := inProcess(t, "fails and waits")
 	hello, err := Offer(conn, welcome(), -1, listeners(t, 1))
 	var said *PeerError
@@ -187,7 +189,7 @@ func TestOfferGivesTheReasonOfAChildThatFailed(t *testing.T) {
 }
 
 func TestOfferChecksItsOwnListenersFirst(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	ls := listeners(t, 2)
 	same := ls[0]
 	same.FD = ls[1].FD
@@ -214,7 +216,7 @@ func TestOfferChecksItsOwnListenersFirst(t *testing.T) {
 }
 
 func TestOfferToAChildThatHangsEndsAtTheDeadline(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, _ := conns(t)
 	supervisor.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 	if _, err := Offer(supervisor, welcome(), -1, listeners(t, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {

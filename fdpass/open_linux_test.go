@@ -8,10 +8,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 func TestNewConnRefusesWhatIsNoChannel(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	stream, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +47,7 @@ func TestNewConnRefusesWhatIsNoChannel(t *testing.T) {
 }
 
 func TestFromEnv(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	os.Unsetenv(EnvFD)
 	if _, err := FromEnv(); !errors.Is(err, ErrNoSupervisor) {
 		t.Errorf("without the variable: %v", err)

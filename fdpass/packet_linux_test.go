@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // A bad packet, and what Receive says about it.
@@ -157,12 +159,12 @@ func listenersPacket(head, listeners string) string {
 
 // Each packet arrives at a channel that is used again right after it.
 func TestBadPacketIsAnErrorAndTheChannelStaysUsable(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	fd := listenTCP(t)
 	for _, c := range badPackets() {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			fds := make([]int, c.descriptors)
 			for i := range fds {
 				fds[i] = fd
@@ -186,7 +188,7 @@ func TestBadPacketIsAnErrorAndTheChannelStaysUsable(t *testing.T) {
 }
 
 func TestUnknownFieldsAreIgnored(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	for packet, want := range map[string]Message{
 		`{"type":"pause","id":1,"why":{"a":[1,null]}}`:        Pause{ID: 1},
@@ -219,7 +221,7 @@ func TestUnknownTypeCanBeToldFromNonsense(t *testing.T) {
 
 // An empty packet must not be taken for the end, not even just before it.
 func TestEmptyPacketIsNotTheEnd(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	if err := child.sendRaw(nil); err != nil {
 		t.Fatal(err)
@@ -239,7 +241,7 @@ func TestEmptyPacketIsNotTheEnd(t *testing.T) {
 }
 
 func TestEmptyPacketsBeforeTheEndEndInEOF(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	for range 3 {
 		if err := child.sendRaw(nil); err != nil {
@@ -259,7 +261,7 @@ func TestEmptyPacketsBeforeTheEndEndInEOF(t *testing.T) {
 
 // The kernel itself refuses to carry more: this keeps MaxBatch honest.
 func TestKernelLimitOfDescriptors(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	_, child := conns(t)
 	fd := listenTCP(t)
 	fds := make([]int, kernelBatch+1)
@@ -276,7 +278,7 @@ func TestKernelLimitOfDescriptors(t *testing.T) {
 
 // Descriptors that nobody received go with the channel.
 func TestUnreadDescriptorsAreClosedWithTheChannel(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	r, w := pipe(t)
 	if err := child.sendText(`{"type":"ready"}`, w); err != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 func rejoin() Rejoin {
@@ -62,7 +64,7 @@ func TestListenersComeBackAsTheyWere(t *testing.T) {
 		"one of each kind": each, "none": nil, "in three batches": sameNamed(t, 2*MaxBatch+1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			supervisor, child := conns(t)
 			type answer struct {
 				w   Welcome
@@ -129,7 +131,7 @@ func wantSameSockets(t *testing.T, got, want []Listener) {
 }
 
 func TestRefusedRejoinGivesNothing(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	ls := listeners(t, 3)
 	refused := errors.New("no generation 1 is known\x1b")
@@ -153,7 +155,7 @@ func TestRefusedRejoinGivesNothing(t *testing.T) {
 // TestListenersOfOneWhoIsNotWelcomedAreKept: a child that ends once its listeners
 // are received, before it is welcomed, may have been the last to hold them.
 func TestListenersOfOneWhoIsNotWelcomedAreKept(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	ls := listeners(t, 200) // so that there is some time in between
 	for range 100 {
 		supervisor, child := conns(t)
@@ -183,7 +185,7 @@ func TestListenersOfOneWhoIsNotWelcomedAreKept(t *testing.T) {
 }
 
 func TestDismissalIsToldAsOne(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	ls := listeners(t, 1)
 	answered := make(chan error, 1)
@@ -250,7 +252,7 @@ func liars(t *testing.T) []liar {
 func TestTakeBackNamesWhatTheChildDidWrong(t *testing.T) {
 	for _, c := range liars(t) {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			supervisor, child := conns(t)
 			for _, s := range c.says {
 				if err := child.sendRaw([]byte(s.text), s.fds...); err != nil {
@@ -278,7 +280,7 @@ func TestTakeBackNamesWhatTheChildDidWrong(t *testing.T) {
 }
 
 func TestTakeBackIsBoundedByTheDeadline(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	if err := child.sendText(rejoinPacket(`"listeners":1`)); err != nil {
 		t.Fatal(err)
@@ -309,7 +311,7 @@ func TestGiveBackNamesWhatTheSupervisorDidWrong(t *testing.T) {
 		{"listeners", []step{ack, batch(1, 1, ls[0])}, "it came where welcome was due", nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			checkLeaks(t)
+			leaktest.Check(t)
 			supervisor, child := conns(t)
 			for _, s := range c.says {
 				if err := supervisor.sendRaw([]byte(s.text), s.fds...); err != nil {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 func listenAt(t *testing.T, path string) *Rendezvous {
@@ -26,7 +28,7 @@ func listenAt(t *testing.T, path string) *Rendezvous {
 
 func TestRendezvousTellsWhoComes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.sock")
-	checkLeaks(t)
+	leaktest.Check(t)
 	r := listenAt(t, path)
 	if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("the file: %v, %v", info.Mode(), err)
@@ -61,7 +63,7 @@ func TestRendezvousTellsWhoComes(t *testing.T) {
 
 func TestCloseEndsAcceptAndRemovesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.sock")
-	checkLeaks(t)
+	leaktest.Check(t)
 	r := listenAt(t, path)
 	ended := make(chan error, 1)
 	go func() {
@@ -89,7 +91,7 @@ func TestCloseEndsAcceptAndRemovesTheFile(t *testing.T) {
 // the next one's away.
 func TestRendezvousReplacesAStaleFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.sock")
-	checkLeaks(t)
+	leaktest.Check(t)
 	first := listenAt(t, path)
 	second := listenAt(t, path)
 	if err := first.Close(); err != nil {
@@ -110,7 +112,7 @@ func TestRendezvousReplacesAStaleFile(t *testing.T) {
 
 func TestListenRendezvousErrors(t *testing.T) {
 	dir := t.TempDir()
-	checkLeaks(t)
+	leaktest.Check(t)
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
@@ -245,7 +247,7 @@ func TestForeignUsers(t *testing.T) {
 }
 
 func TestDuplicateHandsTheChannelOn(t *testing.T) {
-	checkLeaks(t)
+	leaktest.Check(t)
 	supervisor, child := conns(t)
 	fd, err := supervisor.Duplicate()
 	if err != nil {

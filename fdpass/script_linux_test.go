@@ -7,11 +7,12 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // A script is what a child does with its channel. The same scripts are played
@@ -250,7 +251,7 @@ func withRoomFor(c *Conn, n int) error {
 	if err != nil {
 		return err
 	}
-	before := openFDs()
+	before := leaktest.Open()
 	if err := setLimit(func(r *unix.Rlimit) { r.Cur = uint64(highest + 1 + n) }); err != nil {
 		return err
 	}
@@ -261,7 +262,7 @@ func withRoomFor(c *Conn, n int) error {
 	if err := setLimit(func(r *unix.Rlimit) { r.Cur = r.Max }); err != nil {
 		return err
 	}
-	if leaked := newSince(before); len(leaked) > 0 {
+	if leaked := leaktest.Since(before, nil); len(leaked) > 0 {
 		return fmt.Errorf("leaked descriptors: %v", leaked)
 	}
 	return nil
@@ -270,12 +271,8 @@ func withRoomFor(c *Conn, n int) error {
 // fillGaps opens files until every number below the highest one in use is
 // taken, so that a limit says exactly how many more fit.
 func fillGaps() (highest int, err error) {
-	for fd := range openFDs() {
-		number, err := strconv.Atoi(fd)
-		if err != nil {
-			return 0, err
-		}
-		highest = max(highest, number)
+	for fd := range leaktest.Open() {
+		highest = max(highest, fd)
 	}
 	for {
 		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -13,37 +13,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // TestMain fails when the package leaves descriptors behind.
 func TestMain(m *testing.M) {
-	// The runtime's own descriptors come with the first socket, and stay.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	l.Close()
-	before := descriptors()
-	status := m.Run()
-	for range 100 { // a server's connection may be closing still
-		if descriptors() <= before {
-			break
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	if after := descriptors(); status == 0 && after > before {
-		fmt.Fprintf(os.Stderr, "%d descriptors before the tests, %d after\n", before, after)
-		status = 1
-	}
-	os.Exit(status)
-}
-
-func descriptors() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	return len(entries)
+	os.Exit(leaktest.Run(m, nil))
 }
 
 // serveUnix answers on a Unix socket until the test ends.

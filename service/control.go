@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"example.com/supervisor/fdpass"
+	"example.com/supervisor/internal/rejoin"
 )
 
 // control keeps the service in touch with its supervisor, and after that one's
@@ -62,8 +63,13 @@ func (c *control) close() error {
 	return err
 }
 
-// gone reports whether the supervisor has gone away, for now at least.
-func (c *control) gone() bool { return isClosed(c.now().ended) }
+// gone reports whether the supervisor has gone away, for now at least: the
+// channel has ended, and nobody listens where a supervisor would. One that is
+// there and has closed the channel goes on with other generations.
+func (c *control) gone() bool {
+	s := c.now()
+	return isClosed(s.ended) && !rejoin.Answers(s.welcome.Rendezvous)
+}
 
 // tell sends a message that the service can do without.
 func (c *control) tell(m fdpass.Message) { c.now().tell(m) }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // TestMain fails if a test leaves a socket open. (Package net keeps
@@ -19,42 +21,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	before := openSockets()
-	code := m.Run()
-	// Connections that a client closed last are closed by net/http's goroutines
-	// a moment later.
-	deadline := time.Now().Add(5 * time.Second)
-	for code == 0 {
-		after := openSockets()
-		if len(after) <= len(before) {
-			break
-		}
-		if time.Now().After(deadline) {
-			fmt.Fprintf(os.Stderr, "descriptors leaked: %d before, %d after: %v\n", len(before), len(after), after)
-			code = 1
-		}
-		wait(10 * time.Millisecond)
-	}
-	os.Exit(code)
+	os.Exit(leaktest.Run(m, func(target string) bool { return strings.HasPrefix(target, "socket:") }))
 }
 
 // wait blocks for d in a poll loop.
 func wait(d time.Duration) { <-time.After(d) }
-
-func openSockets() []string {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return nil
-	}
-	var open []string
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && strings.HasPrefix(target, "socket:") {
-			open = append(open, e.Name()+"="+target)
-		}
-	}
-	return open
-}
 
 // eventually polls until cond holds.
 func eventually(t *testing.T, what string, cond func() bool) {

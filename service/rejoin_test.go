@@ -413,3 +413,27 @@ func TestSupervisorWithoutRendezvous(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWhoHasBeenLeftAloneDrainsFinally: a service whose supervisor is gone is the
+// last to take what is queued; one whose channel was closed by a supervisor that
+// lives is not, and takes nothing any more.
+func TestWhoHasBeenLeftAloneDrainsFinally(t *testing.T) {
+	t.Parallel()
+	for _, alone := range []bool{true, false} {
+		f := supervise(t, tcpPort("echo")).withRendezvous()
+		if !alone {
+			f.returns()
+		}
+		c := f.start(Config{}, serveEcho)
+		session := c.service.control.now()
+		c.dies()
+		<-session.ended
+		c.cancel()
+		if err := <-c.ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if _, _, final := c.service.drain.now(); final != alone {
+			t.Errorf("the drain of a service that was left alone (%v) is final: %v", alone, final)
+		}
+	}
+}

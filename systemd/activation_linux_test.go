@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 func listenEnv(pid, fds, names string) []string {
@@ -119,7 +121,7 @@ func TestInheritRefusesAndCloses(t *testing.T) {
 			fds := openAll(t, c.kinds)
 			got := startWith(t, "", c.env, fds...)
 			wantText(t, errors.New(got.Error), append(c.texts, "cannot take the sockets that systemd passed: ")...)
-			mine := openDescriptors()
+			mine := leaktest.Open()
 			for i, fd := range fds {
 				if got.Open[firstFD+i] == mine[fd] {
 					t.Errorf("descriptor %d is still open: %s", firstFD+i, mine[fd])

@@ -2,11 +2,8 @@ package systemd
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // envInherit makes this test binary a service that tells what it inherited.
@@ -29,39 +28,7 @@ func TestMain(m *testing.M) {
 	if err := unix.CloseRange(firstFD, 1<<31, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		panic(err)
 	}
-	before := openDescriptors()
-	code := m.Run()
-	for fd, name := range openDescriptors() {
-		if _, ok := before[fd]; !ok {
-			fmt.Fprintf(os.Stderr, "a test left descriptor %d open: %s\n", fd, name)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-// openDescriptors returns what each descriptor of this process refers to. The
-// runtime's own, which appear with the first socket, are there before.
-func openDescriptors() map[int]string {
-	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-		l.Close()
-	}
-	open := map[int]string{}
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		panic(err)
-	}
-	for _, e := range entries {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		// ReadDir's own descriptor is closed by now.
-		if name, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil {
-			open[fd] = name
-		}
-	}
-	return open
+	os.Exit(leaktest.Run(m, nil))
 }
 
 // told is what a service tells of what it inherited.
@@ -105,7 +72,7 @@ func inheritAndTell(how string) {
 // what it reads the limits of its cgroup from.
 func (t *told) look() {
 	t.Open = map[int]string{}
-	for fd, name := range openDescriptors() {
+	for fd, name := range leaktest.Open() {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		status, statusErr := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 		if fd < firstFD || err != nil || statusErr != nil {

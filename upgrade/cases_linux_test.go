@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/supervisor/internal/leaktest"
 	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
 )
@@ -562,7 +563,7 @@ func TestHundredUpgradesTenASecond(t *testing.T) {
 	}
 	r := start(t, quick())
 	r.wants(r.upgrade(), upgrade.Committed)
-	before, heap := len(descriptors()), liveHeap()
+	before, heap := len(leaktest.Open()), liveHeap()
 	r.lossless(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
@@ -580,8 +581,8 @@ func TestHundredUpgradesTenASecond(t *testing.T) {
 		t.Errorf("the heap has grown by %d bytes", grown)
 	}
 	// The load's own descriptors are gone by now; a few belong to the runtime.
-	if after := len(descriptors()); after > before+2 {
-		t.Errorf("%d descriptors, %d before: %v", after, before, descriptors())
+	if after := leaktest.Open(); len(after) > before+2 {
+		t.Errorf("%d descriptors, %d before: %v", len(after), before, after)
 	}
 	if sockets, _ := os.ReadDir(r.runDir); len(sockets) != 1 {
 		t.Errorf("%d sockets in the run directory, want 1", len(sockets))

@@ -341,7 +341,7 @@ func (m *Machine) commit(note string) {
 	m.paused = nil
 	m.do(Unwatch{m.active.number})
 	m.cancelRestart()
-	if m.release == nil || !m.release.same(m.active.release) { // a repeated upgrade leaves the way back as it is
+	if m.release == nil || !m.release.Same(m.active.release) { // a repeated upgrade leaves the way back as it is
 		m.previous = m.release
 	}
 	m.release = &m.active.release

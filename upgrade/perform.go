@@ -284,7 +284,7 @@ func (s *Supervisor) confirm(n int) {
 func (s *Supervisor) target(n int) Target {
 	g := s.generations[n]
 	snapshot := g.process.Snapshot()
-	t := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env,
+	t := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.WorkingDir(), Env: g.release.Environment(),
 		Reports: snapshot.Reports}
 	if r := s.machine.request; r != nil {
 		t.Request, t.Kind, t.Force = r.Request, r.Kind, r.Force

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -105,8 +106,10 @@ func (r *Rendezvous) receive(conn *fdpass.Conn, peer fdpass.Peer) {
 		r.mu.Unlock()
 	}
 	if err != nil {
-		r.refuse(peer, said.Generation, err)
 		_ = conn.Close()
+	}
+	if err != nil && !(errors.Is(err, io.EOF) && said.Token == "") { // one that said nothing wanted to see whether anybody is here
+		r.refuse(peer, said.Generation, err)
 	}
 }
 

@@ -125,7 +125,7 @@ func (p *Program) copy() *Program {
 		return nil
 	}
 	c := *p
-	c.Command, c.Env = slices.Clone(p.Command), slices.Clone(p.Env)
+	c.Command, c.Env, c.EnvFiles = slices.Clone(p.Command), slices.Clone(p.Env), slices.Clone(p.EnvFiles)
 	return &c
 }
 
@@ -134,6 +134,6 @@ func (r *Release) copy() *Release {
 		return nil
 	}
 	c := *r
-	c.Program = *r.Program.copy()
+	c.Program, c.FileEnv = *r.Program.copy(), slices.Clone(r.FileEnv)
 	return &c
 }

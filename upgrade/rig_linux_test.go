@@ -19,6 +19,7 @@ import (
 
 	"example.com/supervisor/fdpass"
 	"example.com/supervisor/health"
+	"example.com/supervisor/internal/leaktest"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
@@ -45,7 +46,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "cannot build examples/misbehave: %v\n%s", err, out)
 		return 1
 	}
-	before := descriptors()
+	before := leaktest.Open()
 	code := m.Run()
 	if code == 0 {
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -57,24 +58,16 @@ func testMain(m *testing.M) int {
 	return code
 }
 
-// descriptors lists what the process holds open, but for the runtime's own.
-func descriptors() []string {
-	var open []string
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.Contains(target, "eventpoll") && !strings.Contains(target, "eventfd") && !strings.HasPrefix(target, "/proc/") {
-			open = append(open, e.Name()+" "+target)
-		}
-	}
-	return open
+// isOurs tells what a descriptor leads to from what the runtime has opened.
+func isOurs(target string) bool {
+	return !strings.Contains(target, "eventpoll") && !strings.Contains(target, "eventfd") && !strings.HasPrefix(target, "/proc/")
 }
 
 // leftovers waits a moment for descriptors and children to go.
-func leftovers(before []string) string {
+func leftovers(before map[int]string) string {
 	var left []string
 	for range 100 {
-		left = slices.DeleteFunc(descriptors(), func(fd string) bool { return slices.Contains(before, fd) })
+		left = leaktest.Since(before, isOurs)
 		for _, pid := range children() {
 			left = append(left, "process "+pid)
 		}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 const (
@@ -31,32 +33,7 @@ func TestMain(m *testing.M) {
 	if role, ok := os.LookupEnv(envRole); ok {
 		os.Exit(play(role))
 	}
-	before := openDescriptors()
-	code := m.Run()
-	for fd, name := range openDescriptors() {
-		if before[fd] == "" {
-			fmt.Fprintf(os.Stderr, "a test left descriptor %s open: %s\n", fd, name)
-			code = max(code, 1)
-		}
-	}
-	os.Exit(code)
-}
-
-func openDescriptors() map[string]string {
-	r, w, err := os.Pipe() // the runtime's own are there then
-	if err != nil {
-		panic(err)
-	}
-	r.Close()
-	w.Close()
-	open := map[string]string{}
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
-			open[e.Name()] = name
-		}
-	}
-	return open
+	os.Exit(leaktest.Run(m, nil))
 }
 
 // play is a process that a test needs; it lives until its standard input ends.

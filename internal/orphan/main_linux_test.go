@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 const (
@@ -24,14 +26,7 @@ const (
 
 // TestMain fails when a test leaves a descriptor open, or a child.
 func TestMain(m *testing.M) {
-	before := openDescriptors()
-	code := m.Run()
-	for fd, name := range openDescriptors() {
-		if before[fd] == "" {
-			fmt.Fprintf(os.Stderr, "a test left descriptor %s open: %s\n", fd, name)
-			code = max(code, 1)
-		}
-	}
+	code := leaktest.Run(m, nil)
 	below, err := Descendants(os.Getpid())
 	strays, wrong := Strays(testMarker())
 	if err = errors.Join(err, wrong, End(context.Background(), testMarker(), slog.Default())); err != nil || len(below)+len(strays) > 0 {
@@ -43,23 +38,6 @@ func TestMain(m *testing.M) {
 
 // testMarker is in the environment of all that tests start, if they let it be.
 func testMarker() string { return fmt.Sprint("ORPHAN_TEST_OF=", os.Getpid()) }
-
-func openDescriptors() map[string]string {
-	r, w, err := os.Pipe() // the runtime's own are there then
-	if err != nil {
-		panic(err)
-	}
-	r.Close()
-	w.Close()
-	open := map[string]string{}
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		if name, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil {
-			open[e.Name()] = name
-		}
-	}
-	return open
-}
 
 // inside runs the calling test again in a process of its own. It returns true in
 // that process; there the test begins, elsewhere it is over.

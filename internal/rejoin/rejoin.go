@@ -79,6 +79,20 @@ func (s *Search) Find(ctx context.Context) (Home, error) {
 	}
 }
 
+// Answers reports whether a supervisor listens at the rendezvous; it is told
+// nothing. An empty path is that of none.
+func Answers(rendezvous string) bool {
+	if rendezvous == "" {
+		return false
+	}
+	conn, err := fdpass.DialRendezvous(rendezvous)
+	if err != nil {
+		return errors.Is(err, syscall.EAGAIN) // it has no time to accept
+	}
+	_ = conn.Close()
+	return true
+}
+
 // failed judges an attempt and returns how long to wait for the next one, or
 // that there will be none.
 func (s *Search) failed(err error) (wait time.Duration, last bool) {

@@ -39,6 +39,7 @@ type Config struct {
 	Listen   []string `toml:"listen"`
 	Dir      string   `toml:"dir"`
 	Env      []string `toml:"env"`
+	EnvFile  []string `toml:"env-file"`
 	EnvClear bool     `toml:"env-clear"`
 	RunDir   string   `toml:"run-dir"`
 
@@ -116,7 +117,7 @@ func (c Config) ServiceName() string {
 
 // UpgradeProgram is the program as package upgrade wants it.
 func (c Config) UpgradeProgram() upgrade.Program {
-	return upgrade.Program{Command: c.Program, Dir: c.Dir, Env: c.Env, Protocol: c.Protocol, Ready: c.Ready, Stop: c.StopSchedule}
+	return upgrade.Program{Command: c.Program, Dir: c.Dir, Env: c.Env, EnvFiles: c.EnvFile, Protocol: c.Protocol, Ready: c.Ready, Stop: c.StopSchedule}
 }
 
 // Policy is the part of c that package upgrade keeps.

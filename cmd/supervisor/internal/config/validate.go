@@ -41,6 +41,7 @@ func (c Config) Validate() error {
 	}
 	check("listen", c.checkListen())
 	check("env", CheckEnv(c.Env))
+	check("env-file", upgrade.CheckEnvFiles(c.EnvFile))
 	check("probe", checkProbe(c.Probe))
 	c.checkProtocol(check)
 	check("probe-command", checkCommand(c.ProbeCommand))
@@ -113,7 +114,9 @@ func (c Config) checkProgram() error {
 	if c.Resumes || checkDir(c.Dir) != nil {
 		return nil
 	}
-	_, err := upgrade.Resolve(c.UpgradeProgram())
+	program := c.UpgradeProgram()
+	program.EnvFiles = nil // not the program's fault; they are read when it is to be started
+	_, err := upgrade.Resolve(program)
 	return err
 }
 
@@ -192,7 +195,7 @@ func CheckEnv(env []string) error {
 		if !ok || key == "" {
 			return fmt.Errorf("%q is not of the form KEY=VALUE", entry)
 		}
-		if strings.HasPrefix(key, "SUPERVISOR_") || strings.HasPrefix(key, "LISTEN_") || key == "NOTIFY_SOCKET" {
+		if upgrade.IsReserved(key) {
 			return fmt.Errorf("%s is set by the supervisor itself; leave it out", key)
 		}
 	}

@@ -95,5 +95,8 @@ func checkProgram(p upgrade.Program) error {
 	if err := config.CheckEnv(p.Env); err != nil {
 		return fmt.Errorf("program.env: %w", err)
 	}
+	if err := upgrade.CheckEnvFiles(p.EnvFiles); err != nil {
+		return fmt.Errorf("program.env_files: %w", err)
+	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/supervisor/internal/leaktest"
 )
 
 // update rewrites golden files.
@@ -22,23 +24,5 @@ func TestMain(m *testing.M) {
 		<-time.After(time.Minute)
 		return
 	}
-	if r, w, err := os.Pipe(); err == nil { // starts the poller, which has descriptors
-		r.Close()
-		w.Close()
-	}
-	before := openDescriptors()
-	status := m.Run()
-	if after := openDescriptors(); after > before && status == 0 {
-		fmt.Fprintf(os.Stderr, "%d descriptors are open, %d were before\n", after, before)
-		status = 1
-	}
-	os.Exit(status)
-}
-
-func openDescriptors() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(entries)
+	os.Exit(leaktest.Run(m, nil))
 }

@@ -5,51 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
+	"example.com/supervisor/internal/leaktest"
 	"example.com/supervisor/upgrade"
 )
 
 // TestMain fails when a test leaves a descriptor open.
 func TestMain(m *testing.M) {
-	before := openDescriptors()
-	code := m.Run()
-	for fd, name := range openDescriptors() {
-		if _, ok := before[fd]; !ok {
-			fmt.Fprintf(os.Stderr, "a test left descriptor %d open: %s\n", fd, name)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-// openDescriptors returns what each descriptor of this process refers to. The
-// runtime's own, which appear with the first pipe, are there before.
-func openDescriptors() map[int]string {
-	if r, w, err := os.Pipe(); err == nil {
-		r.Close()
-		w.Close()
-	}
-	open := map[int]string{}
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	for _, e := range entries {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		// ReadDir's own descriptor is closed by now.
-		if name, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); err == nil {
-			open[fd] = name
-		}
-	}
-	return open
+	os.Exit(leaktest.Run(m, nil))
 }
 
 // sample is the state of a supervisor that has three generations, a caller who
