@@ -76,7 +76,8 @@ var rooms = []room{
 	{path: "internal/architecture"},
 	{path: "internal/leaktest"}, // of tests
 	{path: "internal/systemdtest", others: []string{sys}},
-	{path: "internal/units"}, // is its tests
+	{path: "internal/units"},    // is its tests
+	{path: "internal/programs"}, // as well
 
 	{
 		path: "cmd/supervisor",
