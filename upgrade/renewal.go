@@ -11,6 +11,8 @@ import (
 type Renewal struct {
 	Request uint64
 	Kind    Kind
+	// DryRun: nothing will be started, and nothing is to be opened.
+	DryRun bool
 	// Program is what the caller asks for; nil: nothing.
 	Program *Program
 	// Now is the committed release.
@@ -34,7 +36,7 @@ type Renewed struct {
 
 // renewal is what Config.Renew is asked.
 func (s *Supervisor) renewal(a Admit) Renewal {
-	r := Renewal{Request: a.Request, Kind: s.machine.request.Kind, Now: *s.machine.release.copy(), Back: a.Release.copy()}
+	r := Renewal{Request: a.Request, Kind: a.Kind, DryRun: a.DryRun, Now: *s.machine.release.copy(), Back: a.Release.copy()}
 	if c := s.callers[a.Request]; c != nil {
 		r.Program = c.request.Program.copy()
 	}
@@ -48,7 +50,7 @@ func (s *Supervisor) renew(ctx context.Context, a Admit, r Renewal) (Release, *P
 		return release, nil, err
 	}
 	renewed, err := s.cfg.Renew(ctx, r)
-	s.post(func() { s.noteRenewal(a.Request, renewed) })
+	s.post(func() { s.noteRenewal(a, renewed) })
 	if err != nil {
 		return Release{}, nil, err
 	}
@@ -61,13 +63,13 @@ func (s *Supervisor) renew(ctx context.Context, a Admit, r Renewal) (Release, *P
 }
 
 // noteRenewal tells what is different, now and in the report.
-func (s *Supervisor) noteRenewal(request uint64, r Renewed) {
-	if r.Said != nil {
+func (s *Supervisor) noteRenewal(a Admit, r Renewed) {
+	if r.Said != nil && !a.DryRun {
 		s.said = *r.Said
 	}
-	if c := s.callers[request]; c != nil && r.Note != "" {
+	if c := s.callers[a.Request]; c != nil && r.Note != "" {
 		c.renewed = r.Note
-		s.tell(Tell{Request: request, Phase: PhaseAdmission, Text: "the configuration: " + r.Note})
+		s.tell(Tell{Request: a.Request, Phase: PhaseAdmission, Text: "the configuration: " + r.Note})
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"example.com/supervisor/cmd/supervisor/internal/handover"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
-	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
 	"github.com/spf13/cobra"
 )
@@ -122,9 +121,6 @@ func suits(state handover.State, cfg config.Config) error {
 	if _, err := upgrade.RestoreMachine(cfg.Policy(), state.Supervisor.Machine); err != nil {
 		return err
 	}
-	if err := sameListeners(state.Listeners, cfg.Listen); err != nil {
-		return err
-	}
 	for _, s := range state.Streams {
 		if err := json.Unmarshal(s.Details, new(control.Carried)); err != nil {
 			return fmt.Errorf("a client cannot be carried over: %w", err)
@@ -134,31 +130,4 @@ func suits(state handover.State, cfg config.Config) error {
 		return nil
 	}
 	return metrics.New(metrics.Build{}, metrics.Sources{}).Check(state.Metrics)
-}
-
-// sameListeners says whether the listeners that are open are those that the
-// configuration asks for. Without any, they are what the service manager passed.
-func sameListeners(open []handover.Listener, asked []string) error {
-	specs, err := listen.ParseSpecs(asked)
-	if err != nil || len(specs) == 0 {
-		return err
-	}
-	said := map[string]string{}
-	for _, l := range open {
-		said[l.Name] = l.Spec
-	}
-	for _, spec := range specs {
-		before, known := said[spec.Name]
-		switch {
-		case !known:
-			return fmt.Errorf("the configuration has a listener %s that is not open; stop the service to change its listeners", spec.Name)
-		case before != "" && before != spec.String():
-			return fmt.Errorf("listener %s is open as %s, and the configuration says %s; stop the service to change its listeners", spec.Name, before, spec)
-		}
-		delete(said, spec.Name)
-	}
-	for name := range said {
-		return fmt.Errorf("listener %s is open, and not in the configuration; stop the service to change its listeners", name)
-	}
-	return nil
 }

@@ -20,7 +20,7 @@ func (h *host) renew(ctx context.Context, r upgrade.Renewal) (upgrade.Renewed, e
 	h.renewing.Lock()
 	defer h.renewing.Unlock()
 	if r.Back != nil {
-		return h.goBack(ctx, *r.Back)
+		return h.goBack(ctx, *r.Back, r.DryRun)
 	}
 	cfg, err := h.settings.anew(r.Program != nil)
 	if err != nil {
@@ -48,6 +48,9 @@ func (h *host) renew(ctx context.Context, r upgrade.Renewal) (upgrade.Renewed, e
 		next := cfg.Policy()
 		renewed.Policy = &next
 	}
+	if r.DryRun {
+		return renewed, h.checkPaths(cfg)
+	}
 	if err := h.openMore(ctx, change.Add, cfg); err != nil {
 		return upgrade.Renewed{Note: renewed.Note}, err
 	}
@@ -63,7 +66,7 @@ func (h *host) said(cfg config.Config, specs []string) *upgrade.Program {
 }
 
 // goBack opens the listeners of a release that are not open any more.
-func (h *host) goBack(ctx context.Context, r upgrade.Release) (upgrade.Renewed, error) {
+func (h *host) goBack(ctx context.Context, r upgrade.Release, dry bool) (upgrade.Renewed, error) {
 	specs, err := listen.ParseSpecs(r.Listen)
 	if err != nil {
 		return upgrade.Renewed{}, err
@@ -76,6 +79,9 @@ func (h *host) goBack(ctx context.Context, r upgrade.Release) (upgrade.Renewed, 
 		return upgrade.Renewed{}, err
 	}
 	note := config.Note(config.ListenChange{Add: change.Add}, nil, nil)
+	if dry {
+		return upgrade.Renewed{Note: note}, nil
+	}
 	if err := h.openMore(ctx, change.Add, h.settings.current()); err != nil {
 		return upgrade.Renewed{Note: note}, err
 	}

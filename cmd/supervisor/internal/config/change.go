@@ -75,7 +75,9 @@ func Renew(now, said, next upgrade.Program) upgrade.Program {
 	list(&p.Env, said.Env, next.Env)
 	list(&p.EnvFiles, said.EnvFiles, next.EnvFiles)
 	text(&p.Dir, said.Dir, next.Dir)
-	text(&p.Protocol, said.Protocol, next.Protocol)
+	if said.Protocol != next.Protocol { // of which these are then said anew
+		p.Protocol, p.Ready, p.Stop = next.Protocol, next.Ready, next.Stop
+	}
 	text(&p.Ready, said.Ready, next.Ready)
 	text(&p.Stop, said.Stop, next.Stop)
 	p.Listen = next.Listen
