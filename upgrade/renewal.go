@@ -54,8 +54,9 @@ func (s *Supervisor) renew(ctx context.Context, a Admit, r Renewal) (Release, *P
 	if err != nil {
 		return Release{}, nil, err
 	}
-	a.Program = renewed.Program
-	release, err := resolveFor(a)
+	want := a
+	want.Program = renewed.Program
+	release, err := resolveFor(want)
 	if a.Release == nil {
 		release.Said = renewed.Said
 	}

@@ -101,8 +101,8 @@ func (h *listeners) add(sources []source) error {
 }
 
 // retain takes those out that are not wanted any more, and returns them: the
-// caller parts with them when nobody looks at them any more. One that the service
-// manager holds stays, for it listens all the same.
+// caller parts with them when nobody looks at them any more. What the
+// service manager holds stays, for it listens all the same.
 func (h *listeners) retain(wanted func(spec string) bool) (gone []*heldListener) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -149,11 +149,6 @@ func (h *listeners) specsOf(r upgrade.Release) []string {
 		return h.first
 	}
 	return r.Listen
-}
-
-// has reports whether there is a listener that was opened by this spec.
-func (h *listeners) has(spec string) bool {
-	return slices.ContainsFunc(h.list(), func(l heldListener) bool { return l.spec == spec })
 }
 
 // list is what they are now. The descriptors are borrowed.

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		"fetch":      fetch,
 		"datagrams":  datagrams,
 		"trio":       trio,
+		"many":       many,
 		"liar":       liar,
 		"knock":      knock,
 		"killer":     killer,

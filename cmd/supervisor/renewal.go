@@ -110,8 +110,8 @@ func (h *host) openSpecs() []listen.Spec {
 	return all
 }
 
-// openMore opens listeners that no release has yet, all or none, and has the service
-// manager keep them.
+// openMore opens listeners that no release has yet, all or none, and has the
+// service manager keep them.
 func (h *host) openMore(ctx context.Context, specs []listen.Spec, cfg config.Config) error {
 	if err := h.checkPaths(cfg); err != nil {
 		return err

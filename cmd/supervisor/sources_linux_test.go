@@ -183,9 +183,9 @@ func TestSocketsOfGenerationsOutliveASupervisorThatCannotStart(t *testing.T) {
 	pid := l.serves().Generations[0].PID
 	l.kill()
 	right := l.args
-	l.args = append([]string{"run", "--listen", "other=unix://" + filepath.Join(l.dir, "none", "s")}, right[1:]...)
+	l.args = append([]string{"run", "--listen", "other=unix://" + filepath.Join(l.runDir(), "s")}, right[1:]...)
 	l.start()
-	l.fails("create the directory first")
+	l.fails("is reserved for the supervisor's own files")
 	reach(t, path)
 	l.args = right
 	l.start()
