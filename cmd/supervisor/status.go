@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -28,7 +29,7 @@ func newStatusCommand(e environment) *cobra.Command {
 The exit status is 0 if a generation is active, 3 if none is (the first one is
 starting, or the active one has crashed and is being restarted), and 1 if there
 is no supervisor to ask.`,
-		Args:  argumentsOf(nameOnly),
+		Args: argumentsOf(nameOnly),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := t.client(cmd, only(args))
 			if err != nil {
@@ -43,7 +44,7 @@ is no supervisor to ask.`,
 			if asJSON {
 				err = json.NewEncoder(e.out).Encode(status)
 			} else {
-				err = printStatus(e.out, status, checkPrevious(status), time.Now())
+				err = printStatus(e.out, status, rollbackTrouble(status), time.Now())
 			}
 			if err == nil && isDown(status) {
 				return &exitError{Status: exitDown}
@@ -64,12 +65,12 @@ func isDown(s upgrade.Status) bool {
 	})
 }
 
-// checkPrevious says why a rollback would be refused.
-func checkPrevious(s upgrade.Status) error {
-	if s.Previous == nil {
+// rollbackTrouble says why a rollback would be refused.
+func rollbackTrouble(s upgrade.Status) error {
+	if s.RollbackTrouble == "" {
 		return nil
 	}
-	return s.Previous.Check()
+	return errors.New(s.RollbackTrouble)
 }
 
 // printStatus writes s, as of now, for a person. gone is why there can be no
