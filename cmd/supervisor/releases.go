@@ -18,9 +18,9 @@ func (h *host) openHistory(getenv func(string) string) {
 }
 
 // remember adds a report to the history, unless it is of a request that was
-// turned away because another one ran.
+// turned away because another one ran, or was a dry run.
 func (h *host) remember(r upgrade.Report) {
-	if r.Kind == upgrade.KindStart || len(r.Phases) > 0 {
+	if r.Kind == upgrade.KindStart || len(r.Phases) > 0 && !r.DryRun {
 		h.history.Add(history.Of(h.cfg.ServiceName(), r))
 	}
 }

@@ -63,7 +63,9 @@ type host struct {
 
 // serve runs the service until it is told to stop.
 func serve(ctx context.Context, cfg config.Config, e environment) (err error) {
-	own := &ownLog{out: e.err}
+	out := newPatientWriter(e.err)
+	defer out.end()
+	own := &ownLog{out: out}
 	log, err := newLogger(cfg, own, e.getenv)
 	if err != nil {
 		return err
