@@ -340,6 +340,7 @@ func (h *host) recount() {
 func (h *host) counted(generation int, stats []fdpass.ListenerStats) {
 	h.queues.counted(generation, stats)
 	if stats == nil {
+		_ = os.Remove(h.noticesOf(generation)) // a shim that was killed has left it
 		h.listeners.users.remove(generation)
 		h.listeners.look()
 	}

@@ -24,6 +24,13 @@ func Family(ctx context.Context, leader, group, most int) ([]int, error) {
 	return familyOf(table, leader, group), nil
 }
 
+// IsEnding reports whether a process has ended, or is about to close all that it has
+// because it ends.
+func IsEnding(pid int) bool {
+	p, err := readProcess(pid)
+	return isGone(err) || err == nil && (p.dead() || p.flags&exiting != 0)
+}
+
 // familyOf is what Family finds in a table.
 func familyOf(table []Process, leader, group int) []int {
 	tree := make([]Process, len(table))

@@ -66,12 +66,12 @@ func (s *shim) startCounting(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	s.counting = &counting{pace: make(chan time.Duration, 1), seen: make(chan seen), end: cancel}
 	s.counting.runs.Go(func() { // it ends with ctx
-		s.counting.run(ctx, census, len(fds))
+		s.counting.run(ctx, census, s.program.pid, len(fds))
 		_ = census.Close()
 	})
 }
 
-func (c *counting) run(ctx context.Context, census *health.Census, listeners int) {
+func (c *counting) run(ctx context.Context, census *health.Census, program, listeners int) {
 	pace, share := restPace, restShare
 	next := time.NewTimer(0)
 	defer next.Stop()
@@ -85,6 +85,9 @@ func (c *counting) run(ctx context.Context, census *health.Census, listeners int
 		}
 		open := make([]health.Connections, listeners)
 		cost, err := census.Look(ctx, open)
+		if orphan.IsEnding(program) { // it may have closed some by then
+			return
+		}
 		select {
 		case c.seen <- seen{open, err}:
 		case <-ctx.Done():
