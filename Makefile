@@ -8,10 +8,11 @@ KILLS    ?= 50
 SEED     ?=
 FUZZTIME ?= 5m
 BENCH    ?= .
+UPGRADES ?= 25
 OUT      ?= bin
 DEMO     ?= --upgrades 20 --rate 1000
 
-.PHONY: help test race kills endurance fuzz bench demo cover lint planted-bugs
+.PHONY: help test race kills endurance fuzz bench demo cover lint planted-bugs programs
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,9 @@ fuzz: ## fuzz every target for FUZZTIME (5m)
 
 bench: ## benchmarks that match BENCH (.)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+programs: ## upgrade programs of Debian's UPGRADES times (25) each, and by their own means, and print the figures
+	SUPERVISOR_TEST_UPGRADES=$(UPGRADES) go test -count=1 -v -timeout 30m -run '^TestPrograms$$' ./internal/programs
 
 demo: ## upgrade a built-in service under load and show what its clients saw
 	go run ./cmd/supervisor demo $(DEMO)

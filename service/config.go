@@ -14,6 +14,7 @@ const (
 	DefaultDrainTimeout   = 30 * time.Second
 	DefaultIdleTimeout    = 5 * time.Second
 	DefaultCleanupTimeout = 10 * time.Second
+	DefaultUpgradeTimeout = time.Minute
 )
 
 // Config says how a program joins its supervisor and how it ends. The zero
@@ -22,8 +23,22 @@ type Config struct {
 	// Listen names the listeners to open when there is no supervisor, in the
 	// form of the supervisor's --listen flag: "http=tcp://127.0.0.1:8080",
 	// "echo=unix:///run/echo.sock?mode=0660". Under a supervisor they are only
-	// checked, because the listeners come from it.
+	// checked, because the listeners come from it. Under systemd's socket
+	// activation the sockets are those of systemd, whatever the addresses here
+	// (or "http=systemd"), and the names must be the same; but a single socket
+	// whose unit gives it no FileDescriptorName= is the single one of this list.
 	Listen []string
+	// WithoutUpgrade leaves SIGHUP to the program, or to the system, which ends
+	// the program for it. Otherwise a program without a supervisor upgrades
+	// itself at SIGHUP: see the package's documentation.
+	WithoutUpgrade bool
+	// UpgradeTimeout is how long the process of an upgrade at SIGHUP has to say
+	// ready before it is killed. Default one minute.
+	UpgradeTimeout time.Duration
+	// PIDFile is a file that has the process id of the process that serves when
+	// there is no supervisor, unless WithoutUpgrade is set: an upgrade changes it.
+	// It is removed in the end. Default: none.
+	PIDFile string
 	// Logger receives one line per step. Default: slog.Default().
 	Logger *slog.Logger
 	// DrainTimeout is how long the open connections have to end after SIGTERM,
@@ -64,6 +79,7 @@ func (c Config) Validate() error {
 		{"DrainTimeout", c.DrainTimeout},
 		{"IdleTimeout", c.IdleTimeout},
 		{"CleanupTimeout", c.CleanupTimeout},
+		{"UpgradeTimeout", c.UpgradeTimeout},
 	} {
 		if f.value < 0 {
 			return fmt.Errorf("cannot use %s %v: it must not be negative; 0 means the default", f.name, f.value)
@@ -79,5 +95,6 @@ func (c Config) withDefaults() Config {
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, DefaultDrainTimeout)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
 	c.CleanupTimeout = cmp.Or(c.CleanupTimeout, DefaultCleanupTimeout)
+	c.UpgradeTimeout = cmp.Or(c.UpgradeTimeout, DefaultUpgradeTimeout)
 	return c
 }

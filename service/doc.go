@@ -15,8 +15,9 @@
 //     its listeners, as the generation that it was; if the service was stopped
 //     meanwhile, it drains. SIGTERM and SIGINT drain it, with or without a
 //     supervisor.
-//   - A program without a supervisor runs the same way and opens its listeners
-//     itself.
+//   - A program without a supervisor runs the same way: with the sockets that
+//     systemd passes, or with listeners that it opens itself. It upgrades itself
+//     at SIGHUP and loses no connection by it, nor by one that fails.
 //
 // How: [Join] takes over the listeners, over the channel whose number is in the
 // environment. The program registers what serves them ([Service.ServeHTTP],
@@ -36,6 +37,50 @@
 // its idle connections for as long as the supervisor asks it to, so that their
 // clients do not come back all at once to a generation that is busy; at the end
 // of the drain's time it closes them all the same.
+//
+// # Without a supervisor
+//
+// One program has three ways to run. Under a supervisor all is as above, and SIGHUP
+// means nothing to this package. Without:
+//
+// Under systemd's socket activation (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES;
+// systemd.socket(5)) the listeners are those of the socket units. FileDescriptorName=
+// of each must be a name in [Config].Listen, and each name there must come; whatever
+// is left over on one side is an error that says which line of which unit to mend.
+// Only a single socket without a FileDescriptorName= is taken for the single name of
+// Config.Listen. At its end the service does not empty the queue of such a listener:
+// what waits there waits for the next start.
+//
+// Where NOTIFY_SOCKET is set (Type=notify) systemd is told READY=1, STOPPING=1 when the
+// service drains, WATCHDOG=1 where WatchdogSec= is set, and of upgrades. All these
+// variables are removed from the environment.
+//
+// Otherwise the program opens the listeners of Config.Listen. Unless
+// [Config].WithoutUpgrade is set, SIGHUP has it start its own file anew (the path and
+// the arguments by which it was started: a symbolic link may lead to another release)
+// through github.com/cloudflare/tableflip, with its listeners. The new process accepts
+// nothing before it is ready and was told to serve; from then on the old one drains as
+// it does under a supervisor, and its Run returns. A new process that exits, is not
+// ready in time ([Config].UpgradeTimeout) or cannot use the listeners changes nothing:
+// the old one logs the reason and serves on. It is not watched after that: for probes,
+// a look at the accept queue and a way back, run the program under a supervisor. Only
+// one upgrade at a time, and none while the process before still drains, is possible;
+// another SIGHUP is logged. Listeners are known by their addresses: those that the new
+// release does not have any more are closed when it serves, others are opened.
+//
+// A service of systemd upgrades itself too, if it is one of Type=notify: "systemctl
+// reload" with ExecReload=kill -HUP $MAINPID, or Type=notify-reload. The old process
+// tells systemd that it is reloading, and then which process is the main one
+// (MAINPID=), because with NotifyAccess=main nobody else is heard. Without Type=notify,
+// and without PIDFile= and [Config].PIDFile, systemd would end the unit with the old
+// process, so the upgrade is refused; as it is in process 1 of a container. A terminal
+// that is closed sends SIGHUP too.
+//
+// The state of tableflip is the process's: a program that uses it besides sets
+// WithoutUpgrade, and of several calls of [Join] in one process only the first has
+// upgrades.
+//
+// # Listeners
 //
 // A listener of this package differs from the bare one in two ways: Accept
 // waits while the service is paused, and connections are counted. They embed

@@ -172,6 +172,7 @@ func (s *Service) drainFor(by *session, m fdpass.Drain) {
 // when stop is closed. Nothing that comes meanwhile makes it shorter: another
 // signal waits for its turn.
 func (s *Service) drainAsked(why string, stop <-chan struct{}) {
+	s.solo.settle(stop)
 	if s.control != nil {
 		timer := time.NewTimer(orderGrace)
 		defer timer.Stop()
@@ -188,9 +189,16 @@ func (s *Service) drainAsked(why string, stop <-chan struct{}) {
 // drainMyself begins a drain for a reason of this process's own.
 func (s *Service) drainMyself(why string) {
 	// A supervisor that is there keeps the listeners open, and another
-	// generation or the next start takes what is queued.
-	final := s.control == nil || s.control.gone()
+	// generation or the next start takes what is queued; so does the process of
+	// an upgrade.
+	final := s.control == nil && s.solo.last() || s.control != nil && s.control.gone()
+	if s.solo != nil && !final {
+		s.solo.leave()
+	}
 	if s.drain.order(s.cfg.DrainTimeout, final) {
+		if s.solo != nil && final {
+			s.solo.notify(s.solo.systemd.send("STOPPING=1"))
+		}
 		s.log.Info("draining", "generation", s.Generation(), "deadline", s.cfg.DrainTimeout, "asked", why)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"syscall"
 	"time"
 
@@ -19,21 +18,23 @@ const revival = 3 * time.Second
 // An endpoint is one named socket of the service: a listener or, for datagrams,
 // packets. Which of the two is set does not change.
 type endpoint struct {
-	name     string
-	listener *listener
-	packets  *packets
-	user     net.PacketConn // what the program gets for packets
-	socket   *listen.Socket // if this process opened it
-	kept     bool           // the service manager holds it too
-	server   *httpServer    // if an http.Server serves it; set before Run
-	used     bool           // the program asked for it; under Service.mu
+	name      string
+	network   string
+	listener  *listener
+	packets   *packets
+	user      net.PacketConn // what the program gets for packets
+	socket    *listen.Socket // if this process opened it
+	kept      bool           // the service manager holds it too
+	inherited bool           // from the process before, which an upgrade replaces
+	server    *httpServer    // if an http.Server serves it; set before Run
+	used      bool           // the program asked for it; under Service.mu
 }
 
 // newEndpoint borrows fd.
 func (s *Service) newEndpoint(name, network string, fd int) (*endpoint, error) {
-	e := &endpoint{name: name}
+	e := &endpoint{name: name, network: network}
 	var err error
-	if strings.HasPrefix(network, "udp") || network == "unixgram" {
+	if isPacket(network) {
 		e.packets, e.user, err = packetsOf(fd)
 	} else if e.listener, err = listenerOf(fd); err == nil {
 		e.listener.log, e.listener.draining = s.log, s.Draining()
@@ -74,23 +75,26 @@ func (e *endpoint) resume() {
 // holds describes the socket with a duplicate of its descriptor, which it gives,
 // unless the socket is closed.
 func (e *endpoint) holds() (l fdpass.Listener, ok bool, err error) {
-	socket, ok := e.socketConn()
-	if !ok {
-		return l, false, nil
+	own, ok, err := e.duplicate()
+	if err != nil || !ok {
+		return l, false, err
 	}
-	own := -1
-	if withFD(socket, func(fd int) { own, err = duplicate(fd) }) != nil {
-		return l, false, nil // closed
-	}
-	if err == nil {
-		l, err = fdpass.Describe(e.name, own)
-	}
-	if err != nil {
+	if l, err = fdpass.Describe(e.name, own); err != nil {
 		closeFD(own)
 		return l, false, err
 	}
 	l.Kept = e.kept
 	return l, true, nil
+}
+
+// duplicate gives a duplicate of the socket's descriptor, unless the socket is
+// closed.
+func (e *endpoint) duplicate() (fd int, ok bool, err error) {
+	socket, ok := e.socketConn()
+	if !ok || withFD(socket, func(of int) { fd, err = duplicate(of) }) != nil {
+		return -1, false, nil
+	}
+	return fd, err == nil, err
 }
 
 func (e *endpoint) socketConn() (syscall.Conn, bool) {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 
 	"example.com/supervisor/fdpass"
-	"example.com/supervisor/internal/listen"
 )
 
 // Join makes this process a generation of the service that its supervisor runs:
 // it takes over the listeners and says what it can do. Without a supervisor it
-// opens those of cfg.Listen, so that the program runs alone. The environment
-// keeps no trace of the supervisor for programs that this one starts.
+// takes those that systemd passes, or opens those of cfg.Listen, so that the
+// program runs alone (see [Config]). The environment keeps no trace of the
+// supervisor, or of systemd's sockets, for programs that this one starts.
 //
 // Join is called once, early; from then on the supervisor's requests are
 // answered.
@@ -84,32 +84,6 @@ func (s *Service) adopt(passed []fdpass.Listener) error {
 	return failed
 }
 
-// alone opens the listeners of cfg.
-func alone(cfg Config) (*Service, error) {
-	s := newService(cfg)
-	specs, err := listen.ParseSpecs(cfg.Listen)
-	if err != nil {
-		return nil, err
-	}
-	sockets, err := listen.OpenAll(context.Background(), specs)
-	if err != nil {
-		return nil, err
-	}
-	for i, socket := range sockets {
-		e, err := s.newEndpoint(socket.Name, socket.Network, socket.FD)
-		if err != nil {
-			for _, rest := range sockets[i:] {
-				err = errors.Join(err, rest.Close())
-			}
-			return nil, errors.Join(err, s.abandon())
-		}
-		e.socket = socket
-		s.endpoints = append(s.endpoints, e)
-		s.log.Info("listening", "name", socket.Name, "network", socket.Network, "address", socket.Addr)
-	}
-	return s, nil
-}
-
 // serveHealth takes fd, which is -1 when there is no probe.
 func (s *Service) serveHealth(fd int) error {
 	if fd < 0 {
@@ -126,6 +100,9 @@ func (s *Service) serveHealth(fd int) error {
 
 // abandon closes everything that a service holds.
 func (s *Service) abandon() error {
+	if s.solo != nil && !s.solo.last() {
+		s.solo.leave()
+	}
 	for _, e := range s.endpoints {
 		e.close()
 	}
@@ -136,6 +113,9 @@ func (s *Service) abandon() error {
 		s.health.close()
 	}
 	s.cut()
+	if s.solo != nil {
+		s.solo.close()
+	}
 	if s.control != nil {
 		return s.control.close()
 	}

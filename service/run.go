@@ -58,7 +58,7 @@ func (s *Service) Run(ctx context.Context) error {
 		serving.Go(func() { s.serve(v, failures) })
 	}
 	if err := s.Ready(); err != nil {
-		s.log.Warn("the supervisor did not hear that this generation is ready", "err", err)
+		s.log.Warn("not everybody heard that this generation is ready", "err", err)
 	}
 	<-s.Draining()
 	s.stopIntake()
@@ -99,6 +99,7 @@ func (s *Service) serve(v server, failures chan<- error) {
 	err = fmt.Errorf("cannot serve listener %q any more: %w", v.name, err)
 	failures <- err
 	s.Fail(err)
+	s.solo.settle(nil)
 	s.drainMyself("failure")
 }
 

@@ -21,6 +21,7 @@ type Service struct {
 	log       *slog.Logger
 	welcome   fdpass.Welcome
 	control   *control // nil when alone
+	solo      *solo    // nil under a supervisor
 	health    *health  // nil when there is no probe
 	endpoints []*endpoint
 
@@ -158,6 +159,11 @@ func (s *Service) Ready() error {
 			return fmt.Errorf("cannot say ready: %w", err)
 		}
 	}
+	if s.solo != nil {
+		if err := s.solo.sayReady(); err != nil {
+			return fmt.Errorf("cannot say ready: %w", err)
+		}
+	}
 	s.ready = true
 	s.log.Info("ready", "generation", s.Generation())
 	return nil
@@ -182,6 +188,7 @@ func (s *Service) Fail(err error) {
 	if s.control != nil {
 		s.control.tell(fdpass.Failed{Reason: err.Error()})
 	}
+	s.solo.fail(err)
 }
 
 // HandleHealth has h answer the supervisor's health requests instead of "200

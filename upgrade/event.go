@@ -25,6 +25,8 @@ type (
 		Kind             Kind
 		Program          *Program
 		Force, WaitDrain bool
+		DryRun           bool
+		IfGeneration     int
 		Timeout          time.Duration
 	}
 	// StopRequested ends the supervisor; Now does so without draining.
@@ -131,9 +133,11 @@ type (
 	// for a rollback, Release is what to run as it was.
 	Admit struct {
 		Request uint64
+		Kind    Kind
 		Program Program
 		Release *Release
 		Force   bool
+		DryRun  bool
 	}
 	ProbeReady struct{ Generation int }
 	OpenGate   struct{ Generation int }
@@ -200,7 +204,7 @@ type (
 		// Active is the generation that accepts now; 0 if there is none.
 		Active                 int
 		FromRelease, ToRelease *Release
-		Forced                 bool
+		Forced, DryRun         bool
 		Drained                bool
 		Cut                    int
 		CutUnknown             bool

@@ -137,15 +137,22 @@ func (s *Supervisor) performOn(a Action) {
 	}
 }
 
-// admit resolves what is to run and asks the watcher.
+// admit resolves what is to run and asks the watcher, until the request is
+// answered otherwise.
 func (s *Supervisor) admit(a Admit) {
 	s.cfg.Watcher.Begin(a.Request)
-	admission := Admission{Request: a.Request, Kind: s.machine.request.Kind, Force: a.Force, Down: s.machine.active == nil}
+	admission := Admission{Request: a.Request, Kind: a.Kind, Force: a.Force, DryRun: a.DryRun, Down: s.machine.active == nil}
+	ctx, cancel := context.WithCancel(s.watching)
+	s.callers[a.Request].callOff = cancel
 	s.tasks.Go(func() {
+		defer cancel()
 		release, err := resolveFor(a)
 		if err == nil {
 			admission.Release = release
-			err = s.cfg.Watcher.Admit(s.watching, admission)
+			err = s.cfg.Watcher.Check(ctx, admission)
+		}
+		if err == nil {
+			err = s.cfg.Watcher.Admit(ctx, admission)
 			if err != nil && a.Force {
 				s.overrule(a.Request, err.Error())
 				err = nil
@@ -284,7 +291,7 @@ func (s *Supervisor) confirm(n int) {
 func (s *Supervisor) target(n int) Target {
 	g := s.generations[n]
 	snapshot := g.process.Snapshot()
-	t := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.Dir, Env: g.release.Env,
+	t := Target{Generation: n, PID: snapshot.PID, ProbeSocket: snapshot.ProbeSocket, Dir: g.release.WorkingDir(), Env: g.release.Environment(),
 		Reports: snapshot.Reports}
 	if r := s.machine.request; r != nil {
 		t.Request, t.Kind, t.Force = r.Request, r.Kind, r.Force

@@ -174,8 +174,8 @@ func (p *process) command(channel *os.File) *exec.Cmd {
 	return &exec.Cmd{
 		Path: path,
 		Args: argv,
-		Dir:  p.release.Dir,
-		Env: slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Env, p.hold.Env(),
+		Dir:  p.release.WorkingDir(),
+		Env: slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Environment(), p.hold.Env(),
 			[]string{EnvGeneration + "=" + strconv.Itoa(p.number), fdpass.EnvFD + "=3"}),
 		Stdout:     cfg.Stdout,
 		Stderr:     cfg.Stderr,

@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"cmp"
-	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,6 +22,10 @@ type Program struct {
 	Dir string `json:"dir,omitempty"`
 	// Env are KEY=VALUE entries added to the supervisor's own environment.
 	Env []string `json:"env,omitempty"`
+	// EnvFiles are files of further entries, in the format of systemd's
+	// EnvironmentFile=, absolute paths, with a "-" before one that need not be
+	// there. They are read by Resolve; Env goes before them.
+	EnvFiles []string `json:"env_files,omitempty"`
 	// Protocol, Ready and Stop say how the program is spoken to. They mean
 	// something to the Launcher only.
 	Protocol string `json:"protocol,omitempty"`
@@ -30,23 +33,43 @@ type Program struct {
 	Stop     string `json:"stop,omitempty"`
 }
 
-// or is p with what it does not say taken from what runs now.
+// or is p with what it does not say taken from what runs now. How a program says
+// that it is ready, and is told to stop, is not taken over into another protocol,
+// which has its own way.
 func (p Program) or(now Program) Program {
-	p.Dir, p.Protocol = cmp.Or(p.Dir, now.Dir), cmp.Or(p.Protocol, now.Protocol)
-	p.Ready, p.Stop = cmp.Or(p.Ready, now.Ready), cmp.Or(p.Stop, now.Stop)
+	if p.Protocol == "" || p.Protocol == now.Protocol {
+		p.Protocol, p.Ready, p.Stop = now.Protocol, cmp.Or(p.Ready, now.Ready), cmp.Or(p.Stop, now.Stop)
+	}
+	p.Dir = cmp.Or(p.Dir, now.Dir)
+	if len(p.Command) == 0 {
+		p.Command = now.Command
+	}
 	if p.Env == nil {
 		p.Env = now.Env
+	}
+	if p.EnvFiles == nil {
+		p.EnvFiles = now.EnvFiles
 	}
 	return p
 }
 
-// A Release is what a generation runs: a Program with its path resolved.
+// A Release is what a generation runs: a Program with its path resolved and its
+// environment files read. However often it is started, it is the same.
 type Release struct {
 	Program
 	// Path is the absolute path of the executable with every symlink resolved.
 	Path string `json:"path"`
+	// Root is the working directory with every symlink resolved; empty means
+	// the supervisor's own.
+	Root string `json:"root,omitempty"`
+	// FileEnv are the entries that the environment files had.
+	FileEnv []string `json:"file_env,omitempty"`
+	// EnvDigest identifies the contents of FileEnv and Env; empty if there are
+	// none.
+	EnvDigest string `json:"env_digest,omitempty"`
 	// BuildID tells builds apart: the version-control revision of a Go
-	// binary, or else its module version; empty if there is neither.
+	// binary, or else its module version, or else the beginning of the build id
+	// of an ELF file; empty if there is none.
 	BuildID string `json:"build_id,omitempty"`
 	// File is the identity of the file at Path when it was resolved: device,
 	// inode, size and time of modification. It changes when the file is
@@ -66,27 +89,33 @@ func (r Release) String() string {
 	return text
 }
 
-// same says whether other is the same file, run in the same way.
-func (r *Release) same(other Release) bool {
-	return r.Path == other.Path && r.File == other.File && r.Dir == other.Dir &&
+// Same says whether other is the same file, run in the same way. It says so also
+// of releases whose environment is not shown, by its digest.
+func (r Release) Same(other Release) bool {
+	return r.Path == other.Path && r.File == other.File && r.Dir == other.Dir && r.Root == other.Root &&
 		r.Protocol == other.Protocol && r.Ready == other.Ready && r.Stop == other.Stop &&
-		slices.Equal(r.Command, other.Command) && slices.Equal(r.Env, other.Env)
+		slices.Equal(r.Command, other.Command) && r.EnvDigest == other.EnvDigest
 }
+
+// Environment is what is added to the environment of its processes.
+func (r Release) Environment() []string { return slices.Concat(r.FileEnv, r.Env) }
+
+// WorkingDir is the directory in which it is started; empty means the
+// supervisor's own.
+func (r Release) WorkingDir() string { return cmp.Or(r.Root, r.Dir) }
 
 // Resolve finds what p means now. It looks a bare name up in PATH, takes a
 // relative path from Dir, follows every symlink, and checks that the result is
 // an executable file. It is called again for each upgrade, so that a release
-// directory behind a symlink is seen as it is at that moment.
+// directory behind a symlink is seen as it is at that moment, and so are the
+// environment files.
 func Resolve(p Program) (Release, error) {
 	if len(p.Command) == 0 || p.Command[0] == "" {
 		return Release{}, errors.New("no program given")
 	}
-	if p.Dir != "" {
-		if info, err := os.Stat(p.Dir); err != nil {
-			return Release{}, fmt.Errorf("working directory: %w", err)
-		} else if !info.IsDir() {
-			return Release{}, fmt.Errorf("working directory %s is not a directory", p.Dir)
-		}
+	root, err := resolveDir(p.Dir)
+	if err != nil {
+		return Release{}, err
 	}
 	path, err := locate(p.Command[0], p.Dir)
 	if err != nil {
@@ -100,7 +129,35 @@ func Resolve(p Program) (Release, error) {
 	if err != nil {
 		return Release{}, err
 	}
-	return Release{Program: p, Path: resolved, BuildID: buildID(resolved), File: file}, nil
+	env, err := readEnvFiles(p.EnvFiles)
+	if err != nil {
+		return Release{}, err
+	}
+	r := Release{Program: p, Path: resolved, Root: root, FileEnv: env, BuildID: buildID(resolved), File: file}
+	r.EnvDigest = digest(r.Environment())
+	return r, nil
+}
+
+// resolveDir follows the symlinks of a working directory.
+func resolveDir(dir string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("working directory: %w", err)
+	case !info.IsDir():
+		return "", fmt.Errorf("working directory %s is not a directory", dir)
+	}
+	root, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		root, err = filepath.Abs(root)
+	}
+	if err != nil {
+		return "", fmt.Errorf("working directory %s: %w", dir, bare(err))
+	}
+	return root, nil
 }
 
 // Check says whether the file of r is still the one that was resolved: the
@@ -157,30 +214,4 @@ func bare(err error) error {
 		return at.Err
 	}
 	return err
-}
-
-// buildID reads what the Go toolchain wrote into the binary; "" for others.
-func buildID(path string) string {
-	info, err := buildinfo.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	revision, modified := "", ""
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			revision = s.Value[:min(12, len(s.Value))]
-		case "vcs.modified":
-			if s.Value == "true" {
-				modified = "+dirty"
-			}
-		}
-	}
-	if revision != "" {
-		return revision + modified
-	}
-	if v := info.Main.Version; v != "(devel)" {
-		return v
-	}
-	return ""
 }

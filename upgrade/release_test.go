@@ -171,3 +171,61 @@ func TestCleanEnvironment(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestReleaseIsWhatItWasMadeOf: a release knows again what is shown of it, and is
+// another one as soon as anything differs that it was made of.
+func TestReleaseIsWhatItWasMadeOf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("app", "#!/bin/true")
+	write("env", "A=1\n")
+	for _, n := range []string{"one", "two"} {
+		if err := os.Mkdir(filepath.Join(dir, n), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	point := func(to string) {
+		t.Helper()
+		link := filepath.Join(dir, "current")
+		_ = os.Remove(link)
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	point("one")
+	program := Program{Command: []string{filepath.Join(dir, "app")}, Dir: filepath.Join(dir, "current"), Env: []string{"B=1"}, EnvFiles: []string{filepath.Join(dir, "env")}}
+	resolve := func(p Program) Release {
+		t.Helper()
+		r, err := Resolve(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := resolve(program)
+	if got := r.Environment(); !slices.Equal(got, []string{"A=1", "B=1"}) || filepath.Base(r.WorkingDir()) != "one" {
+		t.Errorf("got the environment %q in %s", got, r.WorkingDir())
+	}
+	if !r.Same(resolve(program)) || !r.Same(r.Shown()) || slices.Contains(r.Shown().Environment(), "A=1") {
+		t.Errorf("%+v is not shown as itself: %+v", r, r.Shown())
+	}
+	other := program
+	other.Env = []string{"B=2"}
+	if r.Same(resolve(other)) {
+		t.Error("another variable, and it is the same")
+	}
+	write("env", "A=2\n")
+	if r.Same(resolve(program)) {
+		t.Error("another environment file, and it is the same")
+	}
+	write("env", "A=1\n")
+	if point("two"); r.Same(resolve(program)) {
+		t.Error("another working directory, and it is the same")
+	}
+}

@@ -10,7 +10,7 @@ import (
 // on than that it was stopping.
 func (m *Machine) State() MachineState {
 	s := MachineState{
-		Phase: m.phase, Deadline: m.deadline, BakeStep: int(m.bakeStep), Request: m.request.state(),
+		Phase: m.phase, Deadline: m.deadline, BakeStep: int(m.bakeStep), Request: m.request.state(), DryRun: m.dry.state(),
 		Active: m.active.state(), Candidate: m.candidate.state(), Paused: m.paused.state(),
 		Draining: states(m.draining), Killed: states(m.killed),
 		Release: m.release.copy(), Previous: m.previous.copy(), Failures: m.failures, Stable: m.stable,
@@ -35,6 +35,7 @@ func RestoreMachine(p Policy, s MachineState) (*Machine, error) {
 		return nil, fmt.Errorf("cannot restore the state of the upgrades: %w", err)
 	}
 	m.phase, m.deadline, m.bakeStep, m.request = s.Phase, s.Deadline, bakeStep(s.BakeStep), s.Request.restore()
+	m.dry = s.DryRun.restore()
 	m.active, m.candidate, m.paused = s.Active.restore(), s.Candidate.restore(), s.Paused.restore()
 	m.draining, m.killed = restoreAll(s.Draining), restoreAll(s.Killed)
 	m.release, m.previous = s.Release.copy(), s.Previous.copy()
@@ -87,7 +88,7 @@ func (r *request) state() *RequestState {
 		return nil
 	}
 	return &RequestState{
-		Request: r.Request, Kind: r.Kind, Program: r.Program.copy(), Force: r.Force, WaitDrain: r.WaitDrain,
+		Request: r.Request, Kind: r.Kind, Program: r.Program.copy(), Force: r.Force, WaitDrain: r.WaitDrain, DryRun: r.DryRun, IfGeneration: r.IfGeneration,
 		Timeout: r.Timeout, Timer: r.timer, Undo: r.undo, Reason: r.reason, Verdict: r.verdict,
 		From: r.from, To: r.to, FromRelease: r.fromRelease.copy(), ToRelease: r.toRelease.copy(),
 		Retired: r.retired, Drained: r.drained.state(),
@@ -99,8 +100,11 @@ func (s *RequestState) restore() *request {
 		return nil
 	}
 	return &request{
-		Requested: Requested{Request: s.Request, Kind: s.Kind, Program: s.Program.copy(), Force: s.Force, WaitDrain: s.WaitDrain, Timeout: s.Timeout},
-		timer:     s.Timer, undo: s.Undo, reason: s.Reason, verdict: s.Verdict,
+		Requested: Requested{
+			Request: s.Request, Kind: s.Kind, Program: s.Program.copy(), Force: s.Force, WaitDrain: s.WaitDrain,
+			DryRun: s.DryRun, IfGeneration: s.IfGeneration, Timeout: s.Timeout,
+		},
+		timer: s.Timer, undo: s.Undo, reason: s.Reason, verdict: s.Verdict,
 		from: s.From, to: s.To, fromRelease: s.FromRelease.copy(), toRelease: s.ToRelease.copy(),
 		retired: s.Retired, drained: s.Drained.restore(),
 	}
@@ -125,7 +129,7 @@ func (p *Program) copy() *Program {
 		return nil
 	}
 	c := *p
-	c.Command, c.Env = slices.Clone(p.Command), slices.Clone(p.Env)
+	c.Command, c.Env, c.EnvFiles = slices.Clone(p.Command), slices.Clone(p.Env), slices.Clone(p.EnvFiles)
 	return &c
 }
 
@@ -134,6 +138,6 @@ func (r *Release) copy() *Release {
 		return nil
 	}
 	c := *r
-	c.Program = *r.Program.copy()
+	c.Program, c.FileEnv = *r.Program.copy(), slices.Clone(r.FileEnv)
 	return &c
 }

@@ -8,11 +8,16 @@ import (
 // Shown returns r as others may see it: of the entries of the environment, whose
 // values may be secrets, the names alone. r is not changed.
 func (r Release) Shown() Release {
-	r.Env = slices.Clone(r.Env)
-	for i, entry := range r.Env {
-		r.Env[i], _, _ = strings.Cut(entry, "=")
-	}
+	r.Env, r.FileEnv = names(r.Env), names(r.FileEnv)
 	return r
+}
+
+func names(env []string) []string {
+	env = slices.Clone(env)
+	for i, entry := range env {
+		env[i], _, _ = strings.Cut(entry, "=")
+	}
+	return env
 }
 
 // Shown returns r with its releases as others may see them. r is not changed.

@@ -84,7 +84,7 @@ type restart struct {
 
 // answer is the reply to r as things stand now.
 func (m *Machine) answer(r *request, v Verdict, reason string) Reply {
-	reply := Reply{Request: r.Request, Kind: r.Kind, Verdict: v, Reason: reason, Forced: r.Force,
+	reply := Reply{Request: r.Request, Kind: r.Kind, Verdict: v, Reason: reason, Forced: r.Force, DryRun: r.DryRun,
 		From: r.from, To: r.to, FromRelease: r.fromRelease, ToRelease: r.toRelease}
 	if m.active != nil {
 		reply.Active = m.active.number
@@ -165,6 +165,8 @@ func (m *Machine) starting() int {
 }
 
 func (g *generation) is(n int) bool { return g != nil && g.number == n }
+
+func (r *request) is(n uint64) bool { return r != nil && r.Request == n }
 
 func (r *restart) is(n int) bool { return r != nil && r.generation.is(n) }
 

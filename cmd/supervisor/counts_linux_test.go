@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -138,7 +139,7 @@ func (l *lineage) commandOf(pid int) string {
 // wantMetric looks for a line that begins so.
 func (l *lineage) wantMetric(line string, wanted bool) {
 	l.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", l.socket()) }}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", l.socket()) }}}
 	answer, err := client.Get("http://supervisor/metrics")
 	if err != nil {
 		l.Fatal(err)

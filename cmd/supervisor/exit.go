@@ -16,6 +16,7 @@ const (
 	exitOK         = 0  // done; committed
 	exitFailed     = 1  // not done, or it cannot be told
 	exitUsage      = 2  // not understood
+	exitDown       = 3  // the status is told, and no generation accepts
 	exitRefused    = 10 // the upgrade did not start
 	exitAborted    = 11 // it ended before the cut-over was complete
 	exitRolledBack = 12 // it ended after the cut-over

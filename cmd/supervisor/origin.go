@@ -213,7 +213,7 @@ func (o *origin) totals(log *slog.Logger) queueTotals {
 }
 
 func sameProgram(a, b upgrade.Program) bool {
-	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env)
+	return slices.Equal(a.Command, b.Command) && a.Dir == b.Dir && slices.Equal(a.Env, b.Env) && slices.Equal(a.EnvFiles, b.EnvFiles)
 }
 
 // cookies are the sockets that the service's listeners are known to be.

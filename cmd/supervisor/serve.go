@@ -60,7 +60,9 @@ type host struct {
 
 // serve runs the service until it is told to stop.
 func serve(ctx context.Context, cfg config.Config, e environment) (err error) {
-	own := &ownLog{out: e.err}
+	out := newPatientWriter(e.err)
+	defer out.end()
+	own := &ownLog{out: out}
 	log, err := newLogger(cfg, own, e.getenv)
 	if err != nil {
 		return err
@@ -340,7 +342,6 @@ func (h *host) recount() {
 func (h *host) counted(generation int, stats []fdpass.ListenerStats) {
 	h.queues.counted(generation, stats)
 	if stats == nil {
-		_ = os.Remove(h.noticesOf(generation)) // a shim that was killed has left it
 		h.listeners.users.remove(generation)
 		h.listeners.look()
 	}

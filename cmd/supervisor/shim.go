@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"example.com/supervisor/cmd/supervisor/internal/protocol"
+	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/cmd/supervisor/internal/shim"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/upgrade"
@@ -27,7 +28,7 @@ func (h *host) execution(n int, r upgrade.Release) (path string, argv []string) 
 	if name == "" || name == protocol.Native {
 		return r.Path, r.Command
 	}
-	argv = []string{"supervisor", "shim", "--protocol", r.Protocol, "--socket", h.noticesOf(n)}
+	argv = []string{"supervisor", "shim", "--protocol", r.Protocol, "--socket", filepath.Join(h.dir.Path, rundir.NotifySocket(n))}
 	if r.Ready != "" {
 		argv = append(argv, "--ready", r.Ready)
 	}
@@ -43,11 +44,6 @@ func (h *host) execution(n int, r upgrade.Release) (path string, argv []string) 
 		}
 	}
 	return selfPath, append(append(argv, "--", r.Path), r.Command...)
-}
-
-// noticesOf is where a program tells its shim how it is.
-func (h *host) noticesOf(n int) string {
-	return filepath.Join(h.dir.Path, fmt.Sprintf("generation-%d.notify", n))
 }
 
 // newShimCommand makes the command that stands between a supervisor and a program

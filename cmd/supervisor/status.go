@@ -24,7 +24,12 @@ func newStatusCommand(e environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [NAME] [flags]",
 		Short: "Show what a service runs and how its last upgrades went",
-		Args:  argumentsOf(nameOnly),
+		Long: `Show what a service runs and how its last upgrades went.
+
+The exit status is 0 if a generation is active, 3 if none is (the first one is
+starting, or the active one has crashed and is being restarted), and 1 if there
+is no supervisor to ask.`,
+		Args: argumentsOf(nameOnly),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := t.client(cmd, only(args))
 			if err != nil {
@@ -37,14 +42,27 @@ func newStatusCommand(e environment) *cobra.Command {
 				return fmt.Errorf("cannot tell the status: %w", err)
 			}
 			if asJSON {
-				return json.NewEncoder(e.out).Encode(status)
+				err = json.NewEncoder(e.out).Encode(status)
+			} else {
+				err = printStatus(e.out, status, checkPrevious(status), time.Now())
 			}
-			return printStatus(e.out, status, checkPrevious(status), time.Now())
+			if err == nil && isDown(status) {
+				return &exitError{Status: exitDown}
+			}
+			return err
 		},
 	}
 	t.addFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	return cmd
+}
+
+// isDown reports whether nobody accepts: the service has not started yet, or has
+// crashed. One that is paused is about to be resumed.
+func isDown(s upgrade.Status) bool {
+	return !slices.ContainsFunc(s.Generations, func(g upgrade.GenerationStatus) bool {
+		return g.Role == upgrade.RoleActive || g.Role == upgrade.RolePaused
+	})
 }
 
 // checkPrevious says why a rollback would be refused.

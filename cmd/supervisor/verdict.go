@@ -13,7 +13,7 @@ func verdictStatus(r upgrade.Report) int {
 	switch {
 	case r.Verdict == upgrade.Committed && r.Drained && (r.Cut > 0 || r.CutUnknown):
 		return exitCut
-	case r.Verdict == upgrade.Committed:
+	case r.Verdict == upgrade.Committed, r.Verdict == upgrade.Admissible:
 		return exitOK
 	case r.Verdict == upgrade.Refused:
 		return exitRefused
@@ -36,9 +36,16 @@ func verdictInWords(r upgrade.Report) string {
 	case r.Verdict == upgrade.Aborted:
 		text += "; no generation is active, it is being restarted"
 	}
+	if r.DryRun {
+		text = "dry run: " + text
+	}
 	lines := []string{text + ", " + inWords(r.DurationSeconds)}
 	if r.Overruled != "" {
-		lines = append(lines, "admission objected and was overruled: "+r.Overruled)
+		is := "was"
+		if r.DryRun {
+			is = "would be"
+		}
+		lines = append(lines, "admission objected and "+is+" overruled: "+r.Overruled)
 	}
 	for _, q := range r.Queues {
 		if tells(r.Verdict, q) {
@@ -64,7 +71,7 @@ func verdictInWords(r upgrade.Report) string {
 // where none was started, since then the reason has said it all, else only if
 // somebody had to wait.
 func tells(v upgrade.Verdict, q upgrade.QueueAccount) bool {
-	if v == upgrade.Refused {
+	if v == upgrade.Refused || v == upgrade.Admissible {
 		return false
 	}
 	return v == upgrade.Aborted || v == upgrade.RolledBack || q.MaxDepth > 0 || q.Drops != nil && *q.Drops > 0

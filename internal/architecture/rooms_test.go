@@ -61,7 +61,10 @@ var rooms = []room{
 	},
 	{path: "fdpass", others: []string{sys}},
 	{path: "health", others: []string{sys, netlink}, files: judging},
-	{path: "service", ours: []string{"fdpass", "internal/listen", "internal/rejoin"}, others: []string{sys}},
+	{
+		path: "service", ours: []string{"fdpass", "internal/listen", "internal/rejoin"}, others: []string{sys, tableflip},
+		only: map[string][]string{tableflip: {"tableflip.go"}},
+	},
 	{path: "internal/rejoin", ours: []string{"fdpass"}}, // of services and shims
 	{path: "internal/cgroup", others: []string{sys}},
 	{path: "internal/listen", others: []string{sys}},
@@ -73,7 +76,8 @@ var rooms = []room{
 	{path: "internal/architecture"},
 	{path: "internal/leaktest"}, // of tests
 	{path: "internal/systemdtest", others: []string{sys}},
-	{path: "internal/units"}, // is its tests
+	{path: "internal/units"},    // is its tests
+	{path: "internal/programs"}, // as well
 
 	{
 		path: "cmd/supervisor",

@@ -12,12 +12,12 @@ import (
 // TestSystemdIsToldOfEachPhase: the Status line of "systemctl status" says what
 // goes on, in the states of the unit that belong to it.
 func TestSystemdIsToldOfEachPhase(t *testing.T) {
-	eachSite(t, []string{"--bake", "300ms", "--drain-timeout", "1m"}, func(t *testing.T, s site) {
+	eachSite(t, []string{"--bake", "3s", "--drain-timeout", "1m"}, func(t *testing.T, s site) {
 		s.active(t, 1)
 		if n := s.Show(t, "web.service", "NFileDescriptorStore"); n != "0" {
 			t.Errorf("%s descriptors are stored, although a socket unit has the listener", n)
 		}
-		s.release(t, "exec "+misbehave+" -start-delay 300ms")
+		s.release(t, "exec "+misbehave+" -start-delay 1500ms")
 		s.slow(t, time.Minute) // longer than the test
 		cmd := s.Command(t.Context(), supervisor, "upgrade", "web")
 		if err := cmd.Start(); err != nil {

@@ -39,6 +39,7 @@ type Config struct {
 	Listen   []string `toml:"listen"`
 	Dir      string   `toml:"dir"`
 	Env      []string `toml:"env"`
+	EnvFile  []string `toml:"env-file"`
 	EnvClear bool     `toml:"env-clear"`
 	RunDir   string   `toml:"run-dir"`
 
@@ -116,23 +117,24 @@ func (c Config) ServiceName() string {
 
 // UpgradeProgram is the program as package upgrade wants it.
 func (c Config) UpgradeProgram() upgrade.Program {
-	return upgrade.Program{Command: c.Program, Dir: c.Dir, Env: c.Env, Protocol: c.Protocol, Ready: c.Ready, Stop: c.StopSchedule}
+	return upgrade.Program{Command: c.Program, Dir: c.Dir, Env: c.Env, EnvFiles: c.EnvFile, Protocol: c.Protocol, Ready: c.Ready, Stop: c.StopSchedule}
 }
 
 // Policy is the part of c that package upgrade keeps.
 func (c Config) Policy() upgrade.Policy {
 	return upgrade.Policy{
-		ReadyTimeout: time.Duration(c.ReadyTimeout),
-		Overlap:      time.Duration(c.Overlap),
-		GateTimeout:  time.Duration(c.GateTimeout),
-		PauseTimeout: time.Duration(c.PauseTimeout),
-		Bake:         time.Duration(c.Bake),
-		DrainTimeout: time.Duration(c.DrainTimeout),
-		StopGrace:    time.Duration(c.StopGrace),
-		BackoffMin:   time.Duration(c.BackoffMin),
-		BackoffMax:   time.Duration(c.BackoffMax),
-		StableAfter:  time.Duration(c.StableAfter),
-		MaxDraining:  c.MaxDraining,
+		AdmissionTimeout: time.Duration(c.ReadyTimeout),
+		ReadyTimeout:     time.Duration(c.ReadyTimeout),
+		Overlap:          time.Duration(c.Overlap),
+		GateTimeout:      time.Duration(c.GateTimeout),
+		PauseTimeout:     time.Duration(c.PauseTimeout),
+		Bake:             time.Duration(c.Bake),
+		DrainTimeout:     time.Duration(c.DrainTimeout),
+		StopGrace:        time.Duration(c.StopGrace),
+		BackoffMin:       time.Duration(c.BackoffMin),
+		BackoffMax:       time.Duration(c.BackoffMax),
+		StableAfter:      time.Duration(c.StableAfter),
+		MaxDraining:      c.MaxDraining,
 	}
 }
 

@@ -42,6 +42,7 @@ func (c *Config) service() []Setting {
 		{"listen", group, "listener as `NAME=NETWORK://ADDRESS`[?backlog=N][&mode=OCTAL]; networks: tcp tcp4 tcp6 udp udp4 udp6 unix unixpacket unixgram; or NAME=systemd for the one that a socket unit passes with FileDescriptorName=NAME; may be repeated (default: all that systemd passes)", `["http=tcp://127.0.0.1:8080", "admin=unix:///run/web/admin.sock?mode=0660"]`, list(&c.Listen)},
 		{"dir", group, "working `DIRECTORY` of the program; a relative path of the program is taken from here (default: the supervisor's own)", `"/srv/web"`, text(&c.Dir)},
 		{"env", group, "`KEY=VALUE` added to the program's environment; may be repeated", `["GOMEMLIMIT=512MiB"]`, list(&c.Env)},
+		{"env-file", group, "`FILE` of further variables for the program, in the format of systemd's EnvironmentFile=, an absolute path; read anew at every upgrade; with a - before it, it need not be there; env goes before it; may be repeated", `["/etc/web/web.env", "-/etc/web/local.env"]`, list(&c.EnvFile)},
 		{"env-clear", group, "give the program none of the supervisor's own environment but PATH", `true`, toggle(&c.EnvClear)},
 		{"run-dir", group, "`DIRECTORY` of the control socket (default: $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/supervisor/NAME, else /run/supervisor/NAME)", `"/run/web"`, text(&c.RunDir)},
 	}

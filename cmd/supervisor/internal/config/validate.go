@@ -41,6 +41,7 @@ func (c Config) Validate() error {
 	}
 	check("listen", c.checkListen())
 	check("env", CheckEnv(c.Env))
+	check("env-file", upgrade.CheckEnvFiles(c.EnvFile))
 	check("probe", checkProbe(c.Probe))
 	c.checkProtocol(check)
 	check("probe-command", checkCommand(c.ProbeCommand))
@@ -113,8 +114,22 @@ func (c Config) checkProgram() error {
 	if c.Resumes || checkDir(c.Dir) != nil {
 		return nil
 	}
-	_, err := upgrade.Resolve(c.UpgradeProgram())
+	program := c.UpgradeProgram()
+	program.EnvFiles = nil // not the program's fault; they are read when it is to be started
+	_, err := upgrade.Resolve(program)
 	return err
+}
+
+// Speaks says why r could not be spoken to as it asks for, with c for the rest.
+func (c Config) Speaks(r upgrade.Program) error {
+	var wrong []error
+	c.Protocol, c.Ready, c.StopSchedule = r.Protocol, r.Ready, r.Stop
+	c.checkProtocol(func(key string, err error) {
+		if err != nil {
+			wrong = append(wrong, &SettingError{Key: key, Err: err})
+		}
+	})
+	return errors.Join(wrong...)
 }
 
 // checkProtocol looks at how the program is spoken to.
@@ -192,7 +207,7 @@ func CheckEnv(env []string) error {
 		if !ok || key == "" {
 			return fmt.Errorf("%q is not of the form KEY=VALUE", entry)
 		}
-		if strings.HasPrefix(key, "SUPERVISOR_") || strings.HasPrefix(key, "LISTEN_") || key == "NOTIFY_SOCKET" {
+		if upgrade.IsReserved(key) {
 			return fmt.Errorf("%s is set by the supervisor itself; leave it out", key)
 		}
 	}

@@ -320,18 +320,29 @@ func (d *Dir) look() error {
 	return nil
 }
 
-// Sweep removes the sockets of the generations that are not among those kept.
+// Sweep removes what there is of generations that are not among those kept.
 func (d *Dir) Sweep(kept []int) error {
 	return d.sweep(func(name string) bool {
-		return isPrivate(name) && !slices.ContainsFunc(kept, func(n int) bool { return name == PrivateSocket(n) })
+		return isPrivate(name) && !slices.ContainsFunc(kept, func(n int) bool { return strings.HasPrefix(name, private(n)+".") })
 	})
 }
 
 // PrivateSocket is the name of the private socket of a generation.
-func PrivateSocket(generation int) string { return fmt.Sprintf("generation-%d.sock", generation) }
+func PrivateSocket(generation int) string { return private(generation) + ".sock" }
+
+// NotifySocket is the name of the socket on which the program of a generation
+// says how it is. Beside it there may be a directory of the same name with
+// another ending, in which the next version of a program is played.
+func NotifySocket(generation int) string { return private(generation) + ".notify" }
+
+const privatePrefix = "generation-"
+
+// private begins the names of what a generation has in the run directory.
+func private(generation int) string { return fmt.Sprintf(privatePrefix+"%d", generation) }
 
 func isPrivate(name string) bool {
-	return strings.HasPrefix(name, "generation-") && strings.HasSuffix(name, ".sock")
+	return strings.HasPrefix(name, privatePrefix) &&
+		slices.Contains([]string{".sock", ".notify", ".next"}, filepath.Ext(name))
 }
 
 // isOurs tells the files of the supervisor and of its generations.
@@ -349,11 +360,19 @@ func (d *Dir) sweep(ours func(name string) bool) error {
 		if !ours(e.Name()) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(d.Path, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := remove(filepath.Join(d.Path, e.Name()), e); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot clean run directory: %w", err)
 		}
 	}
 	return nil
+}
+
+// remove removes what somebody of ours has left.
+func remove(path string, e fs.DirEntry) error {
+	if e.IsDir() {
+		return os.RemoveAll(path)
+	}
+	return os.Remove(path)
 }
 
 // Control is the path of the control socket.

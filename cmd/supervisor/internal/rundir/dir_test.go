@@ -165,6 +165,43 @@ func TestWhatADeadSupervisorLeftIsRemoved(t *testing.T) {
 	}
 }
 
+// TestWhatShimsLeaveIsRemoved: the socket of a program and the directory in which
+// its next version is played, where nobody else could.
+func TestWhatShimsLeaveIsRemoved(t *testing.T) {
+	t.Parallel()
+	place := Place{Path: filepath.Join(t.TempDir(), "web")}
+	d := openDir(t, place)
+	leave := func(name string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(place.Path, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(place.Path, name+".next")
+		err := os.Mkdir(dir, 0o700)
+		if err == nil {
+			err = os.Symlink("/bin/true", filepath.Join(dir, "program"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave(NotifySocket(3))
+	leave(NotifySocket(30))
+	if err := d.Sweep([]int{30}); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(place.Path, "generation-*"))
+	if err != nil || len(left) != 2 || filepath.Base(left[0]) != NotifySocket(30) {
+		t.Errorf("%q are left, want those of generation 30 (%v)", left, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(place.Path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is still there: %v", err)
+	}
+}
+
 // TestAdoptedDirectoryStaysLocked: the lock goes with the descriptor, without a
 // moment in which somebody else could have it.
 func TestAdoptedDirectoryStaysLocked(t *testing.T) {

@@ -18,9 +18,11 @@ const (
 	// (github.com/cloudflare/tableflip v1.2.3, parent.go).
 	flipReady  = 42
 	flipParent = "TABLEFLIP_HAS_PARENT_7DIU3"
-	// flipDir begins the name of the directory in which this binary has the name of
-	// a tableflip program, to play its next version.
-	flipDir = "supervisor-next-"
+	// flipDir ends the name of the directory in which this binary has the name of a
+	// tableflip program, to play its next version. The rest of it is that of the
+	// generation's socket, so that the supervisor removes what a shim leaves that
+	// was killed.
+	flipDir = ".notify.next"
 )
 
 // playParent makes what a tableflip program inherits: descriptor 3 to say ready,
@@ -75,8 +77,8 @@ func (s *shim) playParent(p *program, l *launch) error {
 
 // rename has the program start this binary where it starts itself.
 func (s *shim) rename(p *program, l *launch) error {
-	dir, err := os.MkdirTemp(filepath.Dir(s.cfg.Socket), flipDir+"*")
-	if err != nil {
+	dir := strings.TrimSuffix(s.cfg.Socket, ".notify") + flipDir
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot play the next version of the program: %w", err)
 	}
 	p.hold(func() error { return os.RemoveAll(dir) })
@@ -111,7 +113,7 @@ func Flip() {
 	}
 	command, err := os.ReadFile("/proc/self/cmdline") // its name is what counts, whatever has become of os.Args
 	name, _, _ := strings.Cut(string(command), "\x00")
-	if err != nil || !strings.HasPrefix(filepath.Base(filepath.Dir(name)), flipDir) {
+	if err != nil || !strings.HasSuffix(filepath.Dir(name), flipDir) {
 		return
 	}
 	const first = 5
