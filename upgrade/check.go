@@ -75,7 +75,7 @@ func (s *MachineState) checkSlots() error {
 		switch {
 		case g.Release.empty():
 			return fmt.Errorf("generation %d runs nothing: its release has no path or no command", g.Number)
-		case !ending && (g.Timer != 0 || g.Terminated || g.Drained || g.Cut != 0 || g.Waiter != nil):
+		case !ending && (g.Timer != 0 || g.Terminated || g.Drained || g.Cut != 0 || g.CutUnknown || g.Waiter != nil):
 			return fmt.Errorf("generation %d is %s and is being ended", g.Number, role)
 		case !g.Ready && (role == RoleActive || role == RolePaused):
 			return fmt.Errorf("generation %d is %s and never was ready", g.Number, role)

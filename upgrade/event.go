@@ -72,6 +72,7 @@ type (
 		Generation int
 		ID         uint64
 		Cut        int
+		CutUnknown bool
 	}
 	// ChannelLost: it lives but can no longer be spoken to. Reason says what
 	// it did: "closed its channel".
@@ -87,11 +88,15 @@ type (
 	// channel was lost.
 	Rejoined struct{ Survivor }
 	// Exited: its process has ended, or could not be started. Clean is exit
-	// status 0; Reason says what happened to it: "exited with status 3".
+	// status 0, Killed that it ended by a signal; Reason says what happened to it:
+	// "exited with status 3". Open is how many connections it had at the last look
+	// from outside, if that was a moment ago.
 	Exited struct {
-		Generation int
-		Clean      bool
-		Reason     string
+		Generation    int
+		Clean, Killed bool
+		Reason        string
+		Open          int
+		OpenKnown     bool
 	}
 	// ProbePassed and ProbeFailed answer ProbeReady and ConfirmBake.
 	ProbePassed struct{ Generation int }

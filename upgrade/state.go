@@ -66,6 +66,7 @@ type GenerationState struct {
 	Terminated bool          `json:"terminated,omitempty"`
 	Drained    bool          `json:"drained,omitempty"`
 	Cut        int           `json:"cut,omitempty"`
+	CutUnknown bool          `json:"cut_unknown,omitempty"`
 	Waiter     *RequestState `json:"waiter,omitempty"`
 }
 
@@ -125,6 +126,8 @@ type ProcessState struct {
 	// pid, its identity.
 	PID        int    `json:"pid,omitempty"`
 	StartTicks uint64 `json:"start_ticks,omitempty"`
+	// Program is the process that serves, where PID only stands for it.
+	Program int `json:"program_pid,omitempty"`
 	// Token is the secret by which the process proves who it is.
 	Token         string          `json:"token,omitempty"`
 	Joined        bool            `json:"joined,omitempty"`
