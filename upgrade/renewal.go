@@ -46,7 +46,7 @@ func (s *Supervisor) renewal(a Admit) Renewal {
 // renew finds out what is to run.
 func (s *Supervisor) renew(ctx context.Context, a Admit, r Renewal) (Release, *Policy, error) {
 	if s.cfg.Renew == nil {
-		release, err := resolveFor(a)
+		release, err := s.resolveFor(a)
 		return release, nil, err
 	}
 	renewed, err := s.cfg.Renew(ctx, r)
@@ -56,7 +56,7 @@ func (s *Supervisor) renew(ctx context.Context, a Admit, r Renewal) (Release, *P
 	}
 	want := a
 	want.Program = renewed.Program
-	release, err := resolveFor(want)
+	release, err := s.resolveFor(want)
 	if a.Release == nil {
 		release.Said = renewed.Said
 	}
@@ -74,10 +74,10 @@ func (s *Supervisor) noteRenewal(a Admit, r Renewed) {
 	}
 }
 
-// retain tells which releases run or may be started again by themselves, and whose
+// retainListeners tells which releases run or may be started again by themselves, and whose
 // listeners are needed therefore; at admission that is not known. It reports
 // whether the others were closed, which is to be written down.
-func (s *Supervisor) retain() (changed bool) {
+func (s *Supervisor) retainListeners() (changed bool) {
 	if s.cfg.Retain == nil || s.machine.phase == PhaseAdmission || !s.cfg.Retain(s.machine.inUse()) {
 		return false
 	}

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/internal/listen"
 	"example.com/supervisor/systemd"
 	"example.com/supervisor/upgrade"
 )
+
+// listenTimeout is how long it may take to open the listeners of a release at the
+// start.
+const listenTimeout = 10 * time.Second
 
 // renew reads the configuration anew for an upgrade, and opens the listeners that it
 // names and that are not open. A rollback goes back to the listeners of its
@@ -86,6 +91,18 @@ func (h *host) goBack(ctx context.Context, r upgrade.Release, dry bool) (upgrade
 		return upgrade.Renewed{Note: note}, err
 	}
 	return upgrade.Renewed{Note: note}, h.look()
+}
+
+// listensAs is first with its listeners, or if they cannot be had with those of the
+// configured release, which are open.
+func (h *host) listensAs(first, configured upgrade.Release) upgrade.Release {
+	ctx, cancel := context.WithTimeout(context.Background(), listenTimeout)
+	defer cancel()
+	if _, err := h.goBack(ctx, first, false); err != nil {
+		h.log.Warn("the release is started with the listeners that are configured, and not with its own", "release", first.String(), "error", err)
+		first.Listen = configured.Listen
+	}
+	return first
 }
 
 // compareListeners tells what is to be done for the listeners to be those of cfg.
