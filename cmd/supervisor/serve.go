@@ -256,6 +256,7 @@ func (h *host) supervise() (err error) {
 		Program:   h.cfg.UpgradeProgram(),
 		Policy:    h.cfg.Policy(),
 		Watcher:   watcher,
+		Hooks:     h.hooks(),
 		Logger:    h.log,
 		Reported:  h.stats.Reported,
 		Persist:   h.persist,
