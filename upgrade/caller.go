@@ -158,9 +158,18 @@ func (s *Supervisor) decide(a Decide) {
 	m := &moment{at: time.Now(), stranger: s.stranger, queues: s.cfg.Watcher.Account(a.Request, failed)}
 	if g := s.generations[a.To]; g != nil && failed {
 		m.output = g.process.Output()
-		m.accepted, m.open = g.process.Snapshot().sums()
+		snapshot := g.process.Snapshot()
+		m.accepted, m.open = orZero(snapshot.Accepted), orZero(snapshot.Active)
 	}
 	s.callers[a.Request].moment = m
+}
+
+// orZero is what p points to, 0 for nil.
+func orZero[T uint64 | int64](p *T) (value T) {
+	if p != nil {
+		value = *p
+	}
+	return value
 }
 
 // reply makes the report and gives it to its caller.

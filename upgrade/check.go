@@ -75,7 +75,7 @@ func (s *MachineState) checkSlots() error {
 		switch {
 		case g.Release.empty():
 			return fmt.Errorf("generation %d runs nothing: its release has no path or no command", g.Number)
-		case !ending && (g.Timer != 0 || g.Terminated || g.Drained || g.Cut != 0 || g.Waiter != nil):
+		case !ending && (g.Timer != 0 || g.Terminated || g.Drained || g.Cut != 0 || g.CutUnknown || g.Waiter != nil):
 			return fmt.Errorf("generation %d is %s and is being ended", g.Number, role)
 		case !g.Ready && (role == RoleActive || role == RolePaused):
 			return fmt.Errorf("generation %d is %s and never was ready", g.Number, role)
@@ -296,7 +296,7 @@ func (s *MachineState) checkService() error {
 		return errors.New("the service is being stopped and goes on")
 	case s.Failure != "" && !s.Stopping:
 		return fmt.Errorf("has failed (%s) and is not being stopped", s.Failure)
-	case s.Release == nil && (serving || s.Previous != nil):
+	case s.Release == nil && serving:
 		return errors.New("there is an active generation, and no release was committed")
 	case s.Release != nil && s.Generations == 0:
 		return errors.New("a release was committed, and no generation was started")

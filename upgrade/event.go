@@ -15,9 +15,11 @@ type TimerID uint64
 // Events from the supervisor's own life and from its callers.
 type (
 	// Boot starts the first generation. No generation gets a number up to After.
+	// Previous is what a rollback goes to; nil if there is nothing.
 	Boot struct {
-		Release Release
-		After   int
+		Release  Release
+		Previous *Release
+		After    int
 	}
 	// Requested is a caller's request. Request numbers are never reused.
 	Requested struct {
@@ -80,6 +82,7 @@ type (
 		Generation int
 		ID         uint64
 		Cut        int
+		CutUnknown bool
 	}
 	// ChannelLost: it lives but can no longer be spoken to. Reason says what
 	// it did: "closed its channel".
@@ -95,11 +98,15 @@ type (
 	// channel was lost.
 	Rejoined struct{ Survivor }
 	// Exited: its process has ended, or could not be started. Clean is exit
-	// status 0; Reason says what happened to it: "exited with status 3".
+	// status 0, Killed that it ended by a signal; Reason says what happened to it:
+	// "exited with status 3". Open is how many connections it had at the last look
+	// from outside, if that was a moment ago.
 	Exited struct {
-		Generation int
-		Clean      bool
-		Reason     string
+		Generation    int
+		Clean, Killed bool
+		Reason        string
+		Open          int
+		OpenKnown     bool
 	}
 	// ProbePassed and ProbeFailed answer ProbeReady and ConfirmBake.
 	ProbePassed struct{ Generation int }

@@ -170,7 +170,7 @@ func btoi(b bool) int {
 func (w *world) events() []Event {
 	var es []Event
 	if w.m.generations == 0 {
-		return []Event{Boot{Release: testRelease("v1")}, StopRequested{}, SaidReady{1, true}, Exited{1, false, "bogus"}, TimerFired{1}}
+		return []Event{Boot{Release: testRelease("v1")}, StopRequested{}, SaidReady{1, true}, Exited{Generation: 1, Reason: "bogus"}, TimerFired{1}}
 	}
 	// The dead and the unborn speak too.
 	for _, n := range append(slices.Clone(w.alive), 0, w.m.generations+1) {
@@ -186,10 +186,10 @@ func (w *world) events() []Event {
 			}
 		}
 		for _, id := range []uint64{command, command + 1000, 0} {
-			es = append(es, SaidPaused{n, id}, SaidResumed{n, id}, SaidDrained{n, id, 1})
+			es = append(es, SaidPaused{n, id}, SaidResumed{n, id}, SaidDrained{Generation: n, ID: id, Cut: 1})
 		}
 		if slices.Contains(w.alive, n) {
-			es = append(es, Exited{n, true, "r"}, Exited{n, false, "r"})
+			es = append(es, Exited{Generation: n, Clean: true, Reason: "r"}, Exited{Generation: n, Reason: "r"})
 		}
 	}
 	for _, t := range w.timers {
@@ -606,7 +606,7 @@ func (w *world) unstoppable() string {
 func (w *world) pass() string {
 	for _, n := range w.alive {
 		if w.told[n] == toldKill {
-			return w.step(Exited{n, false, "was killed"})
+			return w.step(Exited{Generation: n, Reason: "was killed"})
 		}
 	}
 	if len(w.timers) == 0 {

@@ -120,7 +120,7 @@ func (m *Machine) boot(e Boot) {
 	if m.generations > 0 || m.stopping {
 		return
 	}
-	m.generations = e.After
+	m.generations, m.previous = e.After, e.Previous
 	m.launchCandidate(e.Release)
 }
 
@@ -609,7 +609,7 @@ func (m *Machine) lostOther(e Exited) {
 		g := (*slot)[i]
 		*slot = slices.Delete(*slot, i, i+1)
 		m.stopTimer(&g.timer)
-		end := &drainEnd{cut: g.cut, cutUnknown: !g.drained && (g.terminated || g.mute || !e.Clean)}
+		end := g.endOf(e)
 		if r := m.request; r != nil && g.is(r.retired) {
 			r.drained = end
 		}
@@ -726,7 +726,7 @@ func (m *Machine) kill(g *generation) {
 func (m *Machine) saidDrained(e SaidDrained) {
 	for _, g := range m.draining {
 		if g.is(e.Generation) && e.ID == uint64(g.command) && !g.drained && !g.terminated {
-			g.drained, g.cut = true, e.Cut
+			g.drained, g.cut, g.cutUnknown = true, e.Cut, e.CutUnknown
 			m.stopTimer(&g.timer)
 			g.timer = m.setTimer(m.policy.StopGrace)
 		}

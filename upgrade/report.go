@@ -27,6 +27,9 @@ const (
 	KindUpgrade Kind = "upgrade"
 	// KindRollback replaces the active release by the one before it.
 	KindRollback Kind = "rollback"
+	// KindStart is of a report of the first start of a supervisor's service, for
+	// which nobody asks.
+	KindStart Kind = "start"
 )
 
 // A Request asks for an upgrade.
@@ -193,6 +196,8 @@ type Status struct {
 	// Release is what runs, or is to run; Previous is what rollback would start.
 	Release  *Release `json:"release,omitempty"`
 	Previous *Release `json:"previous_release,omitempty"`
+	// RollbackTrouble is why Previous could not be started; "" if it could.
+	RollbackTrouble string `json:"rollback_trouble,omitempty"`
 	// Reports are the latest verdicts, newest last.
 	Reports []Report `json:"reports"`
 }
@@ -218,9 +223,12 @@ type GenerationStatus struct {
 	// Library and Capabilities are what it said of itself.
 	Library      string   `json:"library,omitempty"`
 	Capabilities []string `json:"capabilities,omitempty"`
-	// Accepted and Active are sums over Listeners.
-	Accepted  uint64          `json:"accepted"`
-	Active    int64           `json:"active"`
+	// Program is the process that serves, where PID only stands for it; 0 where
+	// PID itself does.
+	Program int `json:"program_pid,omitempty"`
+	// Accepted and Active are sums over Listeners; nil where they are not known.
+	Accepted  *uint64         `json:"accepted,omitempty"`
+	Active    *int64          `json:"active,omitempty"`
 	Listeners []ListenerStats `json:"listeners,omitempty"`
 	// MemoryBytes is what all of its processes use; nil if it is not known.
 	MemoryBytes *uint64 `json:"memory_bytes,omitempty"`
@@ -232,8 +240,9 @@ type GenerationStatus struct {
 
 // ListenerStats are what a generation reported of one listener.
 type ListenerStats struct {
-	Name          string  `json:"name"`
-	Accepted      uint64  `json:"accepted"`
+	Name string `json:"name"`
+	// Accepted is nil where only the open connections are known.
+	Accepted      *uint64 `json:"accepted,omitempty"`
 	Active        int64   `json:"active"`
 	OldestSeconds float64 `json:"oldest_seconds,omitempty"`
 }

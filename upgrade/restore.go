@@ -53,7 +53,7 @@ func (g *generation) state() *GenerationState {
 	}
 	return &GenerationState{
 		Number: g.number, Release: *g.release.copy(), Ready: g.ready, CanPause: g.canPause, Mute: g.mute, Command: g.command,
-		Timer: g.timer, Terminated: g.terminated, Drained: g.drained, Cut: g.cut, Waiter: g.waiter.state(),
+		Timer: g.timer, Terminated: g.terminated, Drained: g.drained, Cut: g.cut, CutUnknown: g.cutUnknown, Waiter: g.waiter.state(),
 	}
 }
 
@@ -63,7 +63,7 @@ func (s *GenerationState) restore() *generation {
 	}
 	return &generation{
 		number: s.Number, release: *s.Release.copy(), ready: s.Ready, canPause: s.CanPause, mute: s.Mute, command: s.Command,
-		timer: s.Timer, terminated: s.Terminated, drained: s.Drained, cut: s.Cut, waiter: s.Waiter.restore(),
+		timer: s.Timer, terminated: s.Terminated, drained: s.Drained, cut: s.Cut, cutUnknown: s.CutUnknown, waiter: s.Waiter.restore(),
 	}
 }
 

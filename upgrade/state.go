@@ -24,6 +24,9 @@ type State struct {
 	// Reports are the latest verdicts, newest last.
 	Reports  []Report `json:"reports,omitempty"`
 	Restarts uint64   `json:"restarts"`
+	// Kept are the descriptors of the files of releases, for the process that
+	// inherits them.
+	Kept []KeptState `json:"kept,omitempty"`
 }
 
 // MachineState is a Machine at rest, between two steps.
@@ -63,6 +66,7 @@ type GenerationState struct {
 	Terminated bool          `json:"terminated,omitempty"`
 	Drained    bool          `json:"drained,omitempty"`
 	Cut        int           `json:"cut,omitempty"`
+	CutUnknown bool          `json:"cut_unknown,omitempty"`
 	Waiter     *RequestState `json:"waiter,omitempty"`
 }
 
@@ -125,6 +129,8 @@ type ProcessState struct {
 	// pid, its identity.
 	PID        int    `json:"pid,omitempty"`
 	StartTicks uint64 `json:"start_ticks,omitempty"`
+	// Program is the process that serves, where PID only stands for it.
+	Program int `json:"program_pid,omitempty"`
 	// Token is the secret by which the process proves who it is.
 	Token         string          `json:"token,omitempty"`
 	Joined        bool            `json:"joined,omitempty"`

@@ -282,11 +282,11 @@ func parseFact(t *testing.T, m *Machine, name string, n int, rest string) Event 
 		return SaidResumed{n, command}
 	case "drained":
 		cut, _ := strconv.Atoi(rest)
-		return SaidDrained{n, command, cut}
+		return SaidDrained{Generation: n, ID: command, Cut: cut}
 	case "lost":
 		return ChannelLost{n, rest}
 	case "exited":
-		return Exited{n, rest == "exited with status 0", rest}
+		return Exited{Generation: n, Clean: rest == "exited with status 0", Reason: rest}
 	case "tripped":
 		return Tripped{n, rest}
 	}

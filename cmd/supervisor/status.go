@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -43,7 +45,7 @@ is no supervisor to ask.`,
 			if asJSON {
 				err = json.NewEncoder(e.out).Encode(status)
 			} else {
-				err = printStatus(e.out, status, checkPrevious(status), time.Now())
+				err = printStatus(e.out, status, rollbackTrouble(status), time.Now())
 			}
 			if err == nil && isDown(status) {
 				return &exitError{Status: exitDown}
@@ -64,12 +66,12 @@ func isDown(s upgrade.Status) bool {
 	})
 }
 
-// checkPrevious says why a rollback would be refused.
-func checkPrevious(s upgrade.Status) error {
-	if s.Previous == nil {
+// rollbackTrouble says why a rollback would be refused.
+func rollbackTrouble(s upgrade.Status) error {
+	if s.RollbackTrouble == "" {
 		return nil
 	}
-	return s.Previous.Check()
+	return errors.New(s.RollbackTrouble)
 }
 
 // printStatus writes s, as of now, for a person. gone is why there can be no
@@ -143,11 +145,19 @@ func generationRows(s upgrade.Status, now time.Time) [][]string {
 			memory = sizeInWords(*g.MemoryBytes)
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(g.PID), age(now, g.Started), memory,
-			fmt.Sprint(g.Active), fmt.Sprint(g.Accepted), generationNote(g, now), releaseInWords(g.Release),
+			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(cmp.Or(g.Program, g.PID)), age(now, g.Started), memory,
+			ifKnown(g.Active), ifKnown(g.Accepted), generationNote(g, now), releaseInWords(g.Release),
 		})
 	}
 	return rows
+}
+
+// ifKnown writes a count; "-" where it is not known.
+func ifKnown[T int64 | uint64](n *T) string {
+	if n == nil {
+		return "-"
+	}
+	return fmt.Sprint(*n)
 }
 
 // releaseInWords is the release with its arguments, as far as they fit.
@@ -167,7 +177,10 @@ func releaseInWords(r upgrade.Release) string {
 func generationNote(g upgrade.GenerationStatus, now time.Time) string {
 	switch {
 	case g.DrainDeadline != nil:
-		note := connections(g.Active) + " left"
+		note := "draining"
+		if g.Active != nil {
+			note = connections(*g.Active) + " left"
+		}
 		for _, l := range g.Listeners {
 			if l.OldestSeconds > 0 && l.Active > 0 {
 				note += fmt.Sprintf(", oldest on %s %s", l.Name, shortly(time.Duration(l.OldestSeconds*float64(time.Second))))

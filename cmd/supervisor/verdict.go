@@ -57,7 +57,7 @@ func verdictInWords(r upgrade.Report) string {
 			lines = append(lines, queueInWords(q))
 		}
 	}
-	if r.CandidateAccepted > 0 {
+	if r.CandidateAccepted > 0 || r.CandidateOpen > 0 {
 		lines = append(lines, candidateInWords(r))
 	}
 	if r.Drained {
@@ -106,6 +106,9 @@ func queueInWords(q upgrade.QueueAccount) string {
 // candidateInWords tells of the connections that a candidate took with it: of
 // all, only they are in danger.
 func candidateInWords(r upgrade.Report) string {
+	if r.CandidateAccepted == 0 { // only what is open was counted, from outside
+		return fmt.Sprintf("generation %d had %s open, which may be lost", r.To, connections(r.CandidateOpen))
+	}
 	text := fmt.Sprintf("generation %d had accepted %s", r.To, connections(int64(r.CandidateAccepted)))
 	switch open := r.CandidateOpen; {
 	case open <= 0:
@@ -126,7 +129,7 @@ func drainInWords(r upgrade.Report) string {
 	text := fmt.Sprintf("generation %d has ended", ended)
 	switch {
 	case r.Cut > 0:
-		text += fmt.Sprintf("; its drain deadline cut %s", connections(int64(r.Cut)))
+		text += fmt.Sprintf("; it cut %s", connections(int64(r.Cut)))
 	case r.CutUnknown:
 		text += "; connections may have been cut, it could not tell"
 	}

@@ -56,7 +56,7 @@ var rooms = []room{
 	{
 		path: "upgrade", // decides; knows neither health nor systemd nor metrics
 		ours: []string{"fdpass"}, others: []string{sys},
-		only:  map[string][]string{"fdpass": {"process_linux.go", "adoption_linux.go", "conversation_linux.go", "launcher_linux.go", "rendezvous_linux.go", "rejoin_linux.go", "gather_linux.go"}},
+		only:  map[string][]string{"fdpass": {"process_linux.go", "adoption_linux.go", "conversation_linux.go", "figures_linux.go", "launcher_linux.go", "rendezvous_linux.go", "rejoin_linux.go", "gather_linux.go"}},
 		files: allOf([]string{"check.go", "dryrun.go", "hookstep.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
 	},
 	{path: "fdpass", others: []string{sys}},
@@ -84,7 +84,8 @@ var rooms = []room{
 		ours: []string{
 			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
-			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/hook", "cmd/supervisor/internal/metrics",
+			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/history",
+			"cmd/supervisor/internal/hook", "cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/protocol", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 			"cmd/supervisor/internal/shim",
 		},
@@ -94,12 +95,12 @@ var rooms = []room{
 	{path: "cmd/supervisor/internal/protocol", ours: []string{"fdpass"}, others: []string{sys}},
 	{
 		path:   "cmd/supervisor/internal/shim",
-		ours:   []string{"fdpass", "internal/rejoin", "upgrade", "cmd/supervisor/internal/protocol"}, // of upgrade: CleanEnv
+		ours:   []string{"fdpass", "health", "internal/orphan", "internal/rejoin", "upgrade", "cmd/supervisor/internal/protocol"}, // of upgrade: CleanEnv
 		others: []string{sys},
 	},
 	{
 		path:   "cmd/supervisor/internal/control",
-		ours:   []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
+		ours:   []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/history", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
 		others: []string{sys},
 	},
 	{path: "cmd/supervisor/internal/queue", ours: []string{"health", "upgrade"}, others: []string{term}},
@@ -110,6 +111,10 @@ var rooms = []room{
 			"cmd/supervisor/internal/control", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 		},
 		others: []string{sys, term},
+	},
+	{
+		path: "cmd/supervisor/internal/history", ours: []string{"upgrade"},
+		files: allOf([]string{"decision.go"}, []string{"fmt", "slices", "example.com/supervisor/upgrade"}),
 	},
 	{path: "cmd/supervisor/internal/handover", ours: []string{"upgrade"}, others: []string{sys}},
 	{path: "cmd/supervisor/internal/hook", ours: []string{"upgrade"}, others: []string{sys}},
