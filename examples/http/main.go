@@ -5,7 +5,8 @@
 //	supervisor run --listen http=tcp://127.0.0.1:8080 -- http -version v1
 //	supervisor upgrade -- http -version v2
 //
-// It runs alone as well, on the address below. It answers
+// It runs alone as well, on the address below, or with the sockets of systemd,
+// and upgrades itself at SIGHUP then. It answers
 //
 //	GET  /                        with its generation, pid and version
 //	POST /echo                    with the body of the request
