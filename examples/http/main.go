@@ -31,14 +31,15 @@ import (
 func main() {
 	version := flag.String("version", "dev", "the `version` that / shows")
 	listen := flag.String("listen", "http=tcp://127.0.0.1:8080", "what to listen on without a supervisor")
+	pidFile := flag.String("pid-file", "", "`FILE` that names the process that serves, where there is no supervisor")
 	flag.Parse()
-	if err := run(*listen, *version); err != nil {
+	if err := run(*listen, *pidFile, *version); err != nil {
 		log.Fatalf("error: %v", err)
 	}
 }
 
-func run(listen, version string) error {
-	svc, err := service.Join(service.Config{Listen: []string{listen}})
+func run(listen, pidFile, version string) error {
+	svc, err := service.Join(service.Config{Listen: []string{listen}, PIDFile: pidFile})
 	if err != nil {
 		return err
 	}
