@@ -115,6 +115,9 @@ type Report struct {
 	// Configuration tells in words what was different in the configuration, and
 	// what of that needs a restart.
 	Configuration string `json:"configuration,omitempty"`
+	// Hooks are those that were run, in their order. One that was under way when
+	// the supervisor was killed is not among them.
+	Hooks []HookResult `json:"hooks,omitempty"`
 	// CandidateAccepted is, for a candidate that failed, the number of
 	// connections that it had accepted, as far as it said; CandidateOpen is how
 	// many of them were open at the verdict. These alone may be lost: nobody

@@ -51,6 +51,7 @@ func (h *host) renew(ctx context.Context, r upgrade.Renewal) (upgrade.Renewed, e
 	}
 	if len(policy) > 0 {
 		next := cfg.Policy()
+		next.Hooks = was.Policy().Hooks // which run as they were said at the start
 		renewed.Policy = &next
 	}
 	if r.DryRun {

@@ -269,6 +269,7 @@ func (h *host) supervise() (err error) {
 		Program:   *h.said(h.cfg, h.listeners.first),
 		Policy:    h.cfg.Policy(),
 		Watcher:   watcher,
+		Hooks:     h.hooks(),
 		Logger:    h.log,
 		Reported:  h.reported,
 		Choose:    h.choose,

@@ -29,6 +29,8 @@ const (
 	histogram  = "github.com/HdrHistogram/hdrhistogram-go"
 	plot       = "gonum.org/v1/plot"
 	tableflip  = "github.com/cloudflare/tableflip"
+	grpc       = "google.golang.org/grpc"
+	protobuf   = "google.golang.org/protobuf"
 )
 
 // pure is all that the deciding files of upgrade may know: no clock to ask, no
@@ -57,7 +59,7 @@ var rooms = []room{
 		path: "upgrade", // decides; knows neither health nor systemd nor metrics
 		ours: []string{"fdpass"}, others: []string{sys},
 		only:  map[string][]string{"fdpass": {"process_linux.go", "adoption_linux.go", "conversation_linux.go", "figures_linux.go", "launcher_linux.go", "rendezvous_linux.go", "rejoin_linux.go", "gather_linux.go"}},
-		files: allOf([]string{"check.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
+		files: allOf([]string{"check.go", "dryrun.go", "hookstep.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
 	},
 	{path: "fdpass", others: []string{sys}},
 	{path: "health", others: []string{sys, netlink}, files: judging},
@@ -85,7 +87,7 @@ var rooms = []room{
 			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
 			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/history",
-			"cmd/supervisor/internal/metrics",
+			"cmd/supervisor/internal/hook", "cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/protocol", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 			"cmd/supervisor/internal/shim",
 		},
@@ -117,12 +119,15 @@ var rooms = []room{
 		files: allOf([]string{"decision.go"}, []string{"fmt", "slices", "example.com/supervisor/upgrade"}),
 	},
 	{path: "cmd/supervisor/internal/handover", ours: []string{"upgrade"}, others: []string{sys}},
+	{path: "cmd/supervisor/internal/hook", ours: []string{"upgrade"}, others: []string{sys}},
 	{path: "cmd/supervisor/internal/metrics", ours: []string{"upgrade", "health"}, others: []string{prometheus}},
 	{path: "cmd/supervisor/internal/rundir", others: []string{sys}},
 
 	{path: "examples/python"}, // its test alone is written in Go
 	{path: "examples/echo", ours: []string{"service"}},
 	{path: "examples/http", ours: []string{"service"}},
-	{path: "examples/tableflip", others: []string{tableflip}},         // knows nothing of this project
-	{path: "examples/misbehave", ours: []string{"service", "fdpass"}}, // lies on the channel
+	{path: "examples/udp", ours: []string{"service"}},
+	{path: "examples/grpc", ours: []string{"service"}, others: []string{grpc, protobuf}}, // a module of its own
+	{path: "examples/tableflip", others: []string{tableflip}},                            // knows nothing of this project
+	{path: "examples/misbehave", ours: []string{"service", "fdpass"}},                    // lies on the channel
 }

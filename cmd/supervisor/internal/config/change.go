@@ -17,7 +17,7 @@ const (
 	programKeys = "program dir env env-file protocol ready stop-schedule listen"
 	policyKeys  = "ready-timeout overlap settle gate-timeout pause-timeout bake drain-timeout stop-grace max-draining " +
 		"backoff-min backoff-max stable-after probe probe-command probe-interval probe-timeout probe-failures " +
-		"queue-target queue-interval queue-headroom queue-reaction queue"
+		"queue-target queue-interval queue-headroom queue-reaction queue check"
 )
 
 // Changes are the settings that are others than they were, by their keys and in
