@@ -49,6 +49,11 @@ type Protocol struct {
 // what start_server(1) waits, too.
 const aWhile = time.Second
 
+// afterBinding is more than an nginx takes to give up: what it has not inherited
+// it tries to open five times, with half a second between (ngx_connection.c,
+// ngx_open_listening_sockets). Before that it lives and accepts nothing.
+const afterBinding = 3 * time.Second
+
 // All are the protocols, the native one first.
 func All() []Protocol {
 	const waits = "a program may wait in accept(2), as far as is known"
@@ -81,7 +86,7 @@ func All() []Protocol {
 		},
 		{
 			Name: Nginx, Hands: "descriptors 3, 4, ... with NGINX, as an nginx hands them to the next one",
-			Ready: Readiness{By: Time, After: aWhile}, Readies: "having lived for 1s", Stop: Signals(quit),
+			Ready: Readiness{By: Time, After: afterBinding}, Readies: "having lived for 3s: for 2.5s it tries to open what it has not inherited", Stop: Signals(quit),
 			Because: "nginx takes it that what it inherits does not block",
 		},
 		{
