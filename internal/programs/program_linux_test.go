@@ -36,6 +36,8 @@ type program struct {
 	loses string
 	// quiet tells that it has no word for being ready.
 	quiet bool
+	// verbatim tells that flags are all that is to be said of it.
+	verbatim bool
 }
 
 // arrivals are new connections with one request each, which is echoed.
@@ -94,6 +96,11 @@ func programs() []program {
 		{
 			name: "Python http.server", protocol: "listen-fds", graceful: syscall.SIGTERM, file: "http_server.py",
 			command: []string{"python3", "$DIR/http_server.py"},
+			version: []string{"python3", "--version"}, traffic: []load.Traffic{arrivals()},
+		},
+		{
+			name: "Python einhorn", protocol: "einhorn", graceful: syscall.SIGUSR2, file: "einhorn.py",
+			command: []string{"python3", "$DIR/einhorn.py"},
 			version: []string{"python3", "--version"}, traffic: []load.Traffic{arrivals()},
 		},
 		{

@@ -52,10 +52,13 @@ func (s *site) supervise(binary string, flags ...string) *supervised {
 	s.Helper()
 	u := &supervised{site: s, binary: binary, log: filepath.Join(s.dir, "log")}
 	args := []string{
-		"run", "--name", "web", "--run-dir", filepath.Join(s.dir, "run"), "--listen", "http=tcp://" + s.address,
-		"--protocol", s.protocol, "--settle", "50ms", "--bake", "100ms", "--queue", "*:off", "--backoff-min", "10ms", "--drain-timeout", "10s",
+		"run", "--name", "web", "--run-dir", filepath.Join(s.dir, "run"),
+		"--settle", "50ms", "--bake", "100ms", "--queue", "*:off", "--backoff-min", "10ms", "--drain-timeout", "10s",
 	}
-	if s.quiet {
+	if !s.verbatim {
+		args = append(args, "--listen", "http=tcp://"+s.address, "--protocol", s.protocol)
+	}
+	if s.quiet && !s.verbatim {
 		args = append(args, "--ready", unspoken.String())
 	}
 	args = append(append(append(append(args, s.flags...), flags...), "--"), s.words()...)
