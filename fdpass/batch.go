@@ -22,7 +22,7 @@ func batchesOf(ls []Listener) [][]Listener {
 func (s Stats) Split() []Stats {
 	var parts []Stats
 	for _, ls := range split(s.Listeners, MaxListeners, statsSize) {
-		parts = append(parts, Stats{Listeners: ls})
+		parts = append(parts, Stats{Listeners: ls, Program: s.Program})
 	}
 	if parts == nil {
 		parts = []Stats{s}

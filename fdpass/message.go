@@ -31,6 +31,9 @@ const (
 	CanProbe = "probe"
 	// CanHold: understands hold.
 	CanHold = "hold"
+	// CanActive: sends stats in which of the counts only those of the open
+	// connections are meant. A child states it instead of CanStats.
+	CanActive = "active"
 )
 
 // A Message is one of the structs below; docs/protocol.md describes each.
@@ -163,6 +166,8 @@ type Drained struct {
 	ID       uint64 `json:"id"`
 	Accepted uint64 `json:"accepted"`
 	Cut      int    `json:"cut,omitempty"`
+	// Unknown tells that some may have been, and Cut means nothing.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Stats reports what the child's listeners do. It is sent at the interval of
@@ -171,15 +176,21 @@ type Drained struct {
 // none, but not for longer than a second.
 type Stats struct {
 	Listeners []ListenerStats `json:"listeners"`
+	// Program is the number of the process that serves, where the child only
+	// stands for it; 0: the child itself does.
+	Program int `json:"program,omitempty"`
 }
 
 // ListenerStats are the figures of one listener since the child started.
 type ListenerStats struct {
 	Name string `json:"name"`
 	// Accepted counts connections (for datagram sockets: datagrams read).
-	Accepted uint64 `json:"accepted"`
+	Accepted uint64 `json:"accepted,omitempty"`
 	// Active is the number of connections that are open now.
 	Active int64 `json:"active"`
+	// Unknown tells that Active is not known, or not any more. Only a child that
+	// states CanActive says so.
+	Unknown bool `json:"unknown,omitempty"`
 	// OldestMS is the age of the oldest open connection.
 	OldestMS int64 `json:"oldest_ms,omitempty"`
 	// Durations is a histogram of how long closed connections were open:

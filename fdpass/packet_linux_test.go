@@ -106,6 +106,7 @@ func badPackets() []badPacket {
 		{"stats of another type", `{"type":"stats","listeners":{}}`, 0, `field "listeners" must be an array`},
 		{"stats without name", `{"type":"stats","listeners":[{"accepted":1}]}`, 0, "name is missing"},
 		{"stats twice", `{"type":"stats","listeners":[{"name":"a"},{"name":"a"}]}`, 0, `"a" is named twice`},
+		{"stats of an impossible program", `{"type":"stats","listeners":[],"program":-1}`, 0, "program: pid cannot be -1"},
 		{"stats with negative active", `{"type":"stats","listeners":[{"name":"a","active":-1}]}`, 0, "active cannot be -1"},
 		{"stats with negative age", `{"type":"stats","listeners":[{"name":"a","oldest_ms":-1}]}`, 0, "oldest_ms must be from 0"},
 		{"stats with a long histogram", `{"type":"stats","listeners":[{"name":"a","durations":[` + strings.Repeat("1,", 64) + `1]}]}`, 0, "durations has more than 64 elements"},

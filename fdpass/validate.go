@@ -194,6 +194,11 @@ func (m Stats) validate() error {
 	if len(m.Listeners) > MaxListeners {
 		return fmt.Errorf("more than %d listeners", MaxListeners)
 	}
+	if m.Program != 0 {
+		if err := checkPID(m.Program); err != nil {
+			return fmt.Errorf("program: %w", err)
+		}
+	}
 	return checkEach(m.Listeners, func(l ListenerStats) string { return l.Name }, ListenerStats.validate)
 }
 

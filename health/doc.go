@@ -25,6 +25,8 @@
 // NamespaceListeners looks at everybody's. docs/accept-queue.md says what each
 // figure means and how it is known.
 //
+// A Census counts the open connections of processes that report nothing.
+//
 // # Deciding
 //
 // Gate, Bake, Recent, Progress and Pacer take Observations and come to a

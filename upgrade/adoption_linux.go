@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"errors"
-	"slices"
 	"syscall"
 	"time"
 
@@ -20,14 +19,10 @@ const (
 func (p *process) adopt(s ProcessState) error {
 	p.token, p.adopted = s.Token, true
 	p.snapshot = Snapshot{
-		PID: s.PID, Joined: s.Joined, ProbeSocket: s.ProbeSocket, Library: s.Library,
-		Capabilities: s.Capabilities, Reports: slices.Contains(s.Capabilities, fdpass.CanStats),
+		PID: s.PID, Program: s.Program, Joined: s.Joined, ProbeSocket: s.ProbeSocket,
 	}
-	for _, l := range s.Listeners {
-		if i, ok := p.launcher.index[l.Name]; ok {
-			p.stats[i] = l
-		}
-	}
+	p.introduced(s.Library, s.Capabilities)
+	p.figures.restore(s.Listeners, p.launcher.index)
 	if err := p.grip(); err != nil {
 		p.log.Warn("cannot keep hold of all processes of an adopted generation", "error", err)
 		p.hold = noHold{}
@@ -50,7 +45,7 @@ func (p *process) runAdopted(s ProcessState, missing error) {
 	p.hearOut()
 	p.parting.Lock()
 	defer p.parting.Unlock()
-	p.exited(false, "ended while it had no supervisor")
+	p.exited(Exited{Reason: "ended while it had no supervisor"})
 }
 
 // reach goes on with the channel of an adopted process, or waits at the rendezvous
@@ -128,8 +123,8 @@ func (p *process) isCondemned() bool {
 // returned takes the channel of a generation that came back.
 func (p *process) returned(a arrival) {
 	p.mu.Lock()
-	p.snapshot.Joined, p.snapshot.Library, p.snapshot.Capabilities = true, a.said.Library, a.said.Capabilities
-	p.snapshot.Reports = slices.Contains(a.said.Capabilities, fdpass.CanStats)
+	p.snapshot.Joined = true
+	p.introduced(a.said.Library, a.said.Capabilities)
 	p.mu.Unlock()
 	if p.converse(a.conn, nil) && !a.counted {
 		p.deliver(Rejoined{a.survivor()})

@@ -25,6 +25,7 @@ type caller struct {
 	phaseSince time.Time
 	overruled  string // what admission had to say against a forced upgrade
 	moment     *moment
+	callOff    context.CancelFunc // ends the admission under way; nil if there was none
 }
 
 // moment is what a report says of the moment of the verdict.
@@ -117,7 +118,8 @@ func (s *Supervisor) admitCaller(c *caller) {
 	s.callers[c.number] = c
 	s.step(Requested{
 		Request: c.number, Kind: c.kind, Program: c.request.Program,
-		Force: c.request.Force, WaitDrain: c.request.WaitDrain, Timeout: c.request.Timeout,
+		Force: c.request.Force, WaitDrain: c.request.WaitDrain, DryRun: c.request.DryRun, IfGeneration: c.request.IfGeneration,
+		Timeout: c.request.Timeout,
 	})
 }
 
@@ -154,9 +156,18 @@ func (s *Supervisor) decide(a Decide) {
 	m := &moment{at: time.Now(), stranger: s.stranger, queues: s.cfg.Watcher.Account(a.Request, failed)}
 	if g := s.generations[a.To]; g != nil && failed {
 		m.output = g.process.Output()
-		m.accepted, m.open = g.process.Snapshot().sums()
+		snapshot := g.process.Snapshot()
+		m.accepted, m.open = orZero(snapshot.Accepted), orZero(snapshot.Active)
 	}
 	s.callers[a.Request].moment = m
+}
+
+// orZero is what p points to, 0 for nil.
+func orZero[T uint64 | int64](p *T) (value T) {
+	if p != nil {
+		value = *p
+	}
+	return value
 }
 
 // reply makes the report and gives it to its caller.
@@ -166,12 +177,28 @@ func (s *Supervisor) reply(a Reply) {
 	if c.moment == nil {
 		s.decide(Decide{a.Request, a.Verdict, a.To})
 	}
+	if c.callOff != nil {
+		c.callOff()
+	}
 	delete(s.callers, a.Request)
+	report := s.report(a, c)
+	s.logVerdict(report)
+	if !a.DryRun {
+		s.keep(report)
+	}
+	s.answers = append(s.answers, func() {
+		for _, l := range c.audience {
+			l.report <- report
+		}
+	})
+}
+
+func (s *Supervisor) report(a Reply, c *caller) Report {
 	report := Report{
 		Request: a.Request, Kind: a.Kind, Verdict: a.Verdict, Reason: a.Reason,
 		From: a.From, To: a.To, Active: a.Active, FromRelease: a.FromRelease, ToRelease: a.ToRelease,
 		Started: c.started, DurationSeconds: c.moment.at.Sub(c.started).Seconds(), Phases: c.phases,
-		Forced: a.Forced, Note: c.request.Reason, Overruled: c.overruled,
+		Forced: a.Forced, DryRun: a.DryRun, Note: c.request.Reason, Overruled: c.overruled,
 		Output: c.moment.output, CandidateAccepted: c.moment.accepted, CandidateOpen: c.moment.open, Queues: c.moment.queues,
 		Drained: a.Drained, Cut: a.Cut, CutUnknown: a.CutUnknown,
 	}
@@ -181,22 +208,31 @@ func (s *Supervisor) reply(a Reply) {
 	if g := s.generations[a.To]; g != nil && !g.ready.IsZero() {
 		report.StartupSeconds = g.ready.Sub(g.started).Seconds()
 	}
-	if len(c.phases) > 0 { // and not refused because another one runs
+	return report
+}
+
+// keep adds a report to those that are shown, and tells who wants to know.
+func (s *Supervisor) keep(report Report) {
+	if len(report.Phases) > 0 { // and not refused because another one runs
 		s.reports = append(s.reports, report)
 		s.reports = s.reports[max(0, len(s.reports)-keptReports):]
 	}
-	level := slog.LevelInfo
-	if a.Verdict != Committed {
-		level = slog.LevelWarn
-	}
-	s.log.Log(s.watching, level, "verdict: "+string(a.Verdict), "verdict", string(a.Verdict), "phase", string(PhaseVerdict), "generation", a.Active, "request", a.Request, "kind", string(a.Kind), "reason", report.Reason,
-		"from", a.From, "to", a.To, "seconds", report.DurationSeconds)
 	if s.cfg.Reported != nil {
 		s.cfg.Reported(report)
 	}
-	s.answers = append(s.answers, func() {
-		for _, l := range c.audience {
-			l.report <- report
-		}
-	})
+}
+
+// logVerdict logs the end of a request. The line of a dry run is none of a verdict,
+// which those who look for upgrades find by that.
+func (s *Supervisor) logVerdict(r Report) {
+	level := slog.LevelInfo
+	if r.Verdict != Committed && r.Verdict != Admissible {
+		level = slog.LevelWarn
+	}
+	if r.DryRun {
+		s.log.Log(s.watching, level, "dry run: "+string(r.Verdict), "request", r.Request, "kind", string(r.Kind), "reason", r.Reason)
+		return
+	}
+	s.log.Log(s.watching, level, "verdict: "+string(r.Verdict), "verdict", string(r.Verdict), "phase", string(PhaseVerdict), "generation", r.Active, "request", r.Request, "kind", string(r.Kind), "reason", r.Reason,
+		"from", r.From, "to", r.To, "seconds", r.DurationSeconds)
 }

@@ -75,7 +75,7 @@ func (s *MachineState) checkSlots() error {
 		switch {
 		case g.Release.empty():
 			return fmt.Errorf("generation %d runs nothing: its release has no path or no command", g.Number)
-		case !ending && (g.Timer != 0 || g.Terminated || g.Drained || g.Cut != 0 || g.Waiter != nil):
+		case !ending && (g.Timer != 0 || g.Terminated || g.Drained || g.Cut != 0 || g.CutUnknown || g.Waiter != nil):
 			return fmt.Errorf("generation %d is %s and is being ended", g.Number, role)
 		case !g.Ready && (role == RoleActive || role == RolePaused):
 			return fmt.Errorf("generation %d is %s and never was ready", g.Number, role)
@@ -102,6 +102,9 @@ func (s *MachineState) checkTimers() error {
 	set := []TimerID{s.Deadline, s.Stable}
 	if s.Request != nil {
 		set = append(set, s.Request.Timer)
+	}
+	if s.DryRun != nil {
+		set = append(set, s.DryRun.Timer)
 	}
 	if s.Restarting != nil {
 		set = append(set, s.Restarting.Timer)
@@ -133,6 +136,14 @@ func (s *MachineState) checkRequests() error {
 			return err
 		}
 	}
+	if r := s.DryRun; r != nil {
+		if !r.DryRun || r.To != 0 || r.Verdict != "" || r.Undo != 0 || r.Timer == 0 || s.Stopping {
+			return fmt.Errorf("request %d is no dry run that could be under way", r.Request)
+		}
+		if err := r.check(s.Generations); err != nil {
+			return err
+		}
+	}
 	for _, g := range s.all {
 		if r := g.Waiter; r != nil {
 			if !slices.Contains([]Verdict{Aborted, RolledBack, Committed}, r.Verdict) || r.Reason == "" || r.Timer != 0 {
@@ -157,6 +168,9 @@ func (s *MachineState) held() (all []uint64) {
 		if r.Undo != 0 {
 			all = append(all, r.Undo)
 		}
+	}
+	if s.DryRun != nil {
+		all = append(all, s.DryRun.Request)
 	}
 	for _, g := range s.all {
 		if g.Waiter != nil {

@@ -177,10 +177,9 @@ func (c *conversation) heard(m fdpass.Message) error {
 	case fdpass.Resumed:
 		p.deliver(SaidResumed{p.number, m.ID})
 	case fdpass.Drained:
-		p.deliver(SaidDrained{p.number, m.ID, m.Cut})
+		p.deliver(SaidDrained{p.number, m.ID, m.Cut, m.Unknown})
 	case fdpass.Stats:
 		p.setStats(m)
-		p.launcher.cfg.Counted(p.number, m.Listeners)
 	case fdpass.Error:
 		if c.complaints.take(time.Now(), complaintLimit, time.Minute) {
 			p.log.Warn("the child reports an error", "reason", m.Reason)

@@ -329,7 +329,7 @@ func TestRestWhileTheProcessEnds(t *testing.T) {
 				if len(heard) == 0 {
 					heard = append(heard, d.hears())
 				}
-				if want := (SaidDrained{3, 9, 0}); heard[0] != want {
+				if want := (SaidDrained{Generation: 3, ID: 9}); heard[0] != want {
 					t.Fatalf("heard %#v, want %#v", heard[0], want)
 				}
 				d.isOver()
@@ -488,7 +488,7 @@ func TestLastWordsOfOneThatEndedInAnExec(t *testing.T) {
 		heard = append(heard, <-events)
 	}
 	l.Join()
-	if len(heard) != 2 || heard[0] != (SaidDrained{1, 5, 0}) {
+	if len(heard) != 2 || heard[0] != (SaidDrained{Generation: 1, ID: 5}) {
 		t.Errorf("heard %#v", heard)
 	}
 	_ = child.SetReadDeadline(time.Now().Add(time.Second))

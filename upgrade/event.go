@@ -25,6 +25,8 @@ type (
 		Kind             Kind
 		Program          *Program
 		Force, WaitDrain bool
+		DryRun           bool
+		IfGeneration     int
 		Timeout          time.Duration
 	}
 	// StopRequested ends the supervisor; Now does so without draining.
@@ -68,6 +70,7 @@ type (
 		Generation int
 		ID         uint64
 		Cut        int
+		CutUnknown bool
 	}
 	// ChannelLost: it lives but can no longer be spoken to. Reason says what
 	// it did: "closed its channel".
@@ -83,11 +86,15 @@ type (
 	// channel was lost.
 	Rejoined struct{ Survivor }
 	// Exited: its process has ended, or could not be started. Clean is exit
-	// status 0; Reason says what happened to it: "exited with status 3".
+	// status 0, Killed that it ended by a signal; Reason says what happened to it:
+	// "exited with status 3". Open is how many connections it had at the last look
+	// from outside, if that was a moment ago.
 	Exited struct {
-		Generation int
-		Clean      bool
-		Reason     string
+		Generation    int
+		Clean, Killed bool
+		Reason        string
+		Open          int
+		OpenKnown     bool
 	}
 	// ProbePassed and ProbeFailed answer ProbeReady and ConfirmBake.
 	ProbePassed struct{ Generation int }
@@ -126,9 +133,11 @@ type (
 	// for a rollback, Release is what to run as it was.
 	Admit struct {
 		Request uint64
+		Kind    Kind
 		Program Program
 		Release *Release
 		Force   bool
+		DryRun  bool
 	}
 	ProbeReady struct{ Generation int }
 	OpenGate   struct{ Generation int }
@@ -195,7 +204,7 @@ type (
 		// Active is the generation that accepts now; 0 if there is none.
 		Active                 int
 		FromRelease, ToRelease *Release
-		Forced                 bool
+		Forced, DryRun         bool
 		Drained                bool
 		Cut                    int
 		CutUnknown             bool

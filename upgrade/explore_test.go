@@ -27,6 +27,7 @@ type world struct {
 	kinds    map[uint64]Kind
 	decided  map[uint64]Verdict // of requests whose reply waits for a drain
 	requests uint64
+	dryRuns  bool // are asked for
 	closed   bool // the supervisor's copies of the listeners
 	ended    bool
 }
@@ -81,6 +82,7 @@ func (w *world) clone() *world {
 	}
 	m := *w.m
 	m.request = req(m.request)
+	m.dry = req(m.dry)
 	m.active, m.candidate, m.paused = gen(m.active), gen(m.candidate), gen(m.paused)
 	m.draining, m.killed = list(m.draining), list(m.killed)
 	if m.restarting != nil {
@@ -125,6 +127,9 @@ func (w *world) key() string {
 		b = append(b, r.Kind...)
 		flags(r.Force, r.WaitDrain, r.timer != 0, r.undo != 0, r.retired != 0, r.drained != nil)
 	}
+	if r := m.dry; r != nil {
+		b = append(append(b, 'd'), r.Kind...)
+	}
 	gen(m.active)
 	gen(m.candidate)
 	gen(m.paused)
@@ -157,7 +162,7 @@ func btoi(b bool) int {
 func (w *world) events() []Event {
 	var es []Event
 	if w.m.generations == 0 {
-		return []Event{Boot{Release: testRelease("v1")}, StopRequested{}, SaidReady{1, true}, Exited{1, false, "bogus"}, TimerFired{1}}
+		return []Event{Boot{Release: testRelease("v1")}, StopRequested{}, SaidReady{1, true}, Exited{Generation: 1, Reason: "bogus"}, TimerFired{1}}
 	}
 	// The dead and the unborn speak too.
 	for _, n := range append(slices.Clone(w.alive), 0, w.m.generations+1) {
@@ -173,10 +178,10 @@ func (w *world) events() []Event {
 			}
 		}
 		for _, id := range []uint64{command, command + 1000, 0} {
-			es = append(es, SaidPaused{n, id}, SaidResumed{n, id}, SaidDrained{n, id, 1})
+			es = append(es, SaidPaused{n, id}, SaidResumed{n, id}, SaidDrained{Generation: n, ID: id, Cut: 1})
 		}
 		if slices.Contains(w.alive, n) {
-			es = append(es, Exited{n, true, "r"}, Exited{n, false, "r"})
+			es = append(es, Exited{Generation: n, Clean: true, Reason: "r"}, Exited{Generation: n, Reason: "r"})
 		}
 	}
 	for _, t := range w.timers {
@@ -188,7 +193,14 @@ func (w *world) events() []Event {
 		Requested{Request: next, Kind: KindUpgrade},
 		Requested{Request: next, Kind: KindUpgrade, Force: true},
 		Requested{Request: next, Kind: KindUpgrade, WaitDrain: true, Timeout: time.Minute},
-		Requested{Request: next, Kind: KindRollback})
+		Requested{Request: next, Kind: KindRollback},
+		Requested{Request: next, Kind: KindUpgrade, IfGeneration: max(0, w.m.generations-1)})
+	if w.dryRuns {
+		es = append(es, Requested{Request: next, Kind: KindUpgrade, DryRun: true}, Requested{Request: next, Kind: KindRollback, DryRun: true})
+	}
+	if r := w.m.dry; r != nil {
+		es = append(es, Admitted{r.Request, testRelease("v3")}, NotAdmitted{r.Request, "r"})
+	}
 	if r := w.m.request; r != nil {
 		es = append(es, Admitted{r.Request, testRelease("v2")}, NotAdmitted{r.Request, "r"})
 	}
@@ -447,6 +459,9 @@ func (w *world) wrongSlots() string {
 func (w *world) wrongTimers() string {
 	m := w.m
 	awaited := []TimerID{m.deadline, m.stable}
+	if m.dry != nil {
+		awaited = append(awaited, m.dry.timer)
+	}
 	if m.request != nil {
 		awaited = append(awaited, m.request.timer)
 	}
@@ -472,6 +487,9 @@ func (w *world) wrongTimers() string {
 func (w *world) wrongRequests() string {
 	m := w.m
 	var held []uint64
+	if m.dry != nil {
+		held = append(held, m.dry.Request)
+	}
 	if m.request != nil {
 		held = append(held, m.request.Request)
 		if m.request.undo != 0 {
@@ -565,7 +583,7 @@ func (w *world) unstoppable() string {
 func (w *world) pass() string {
 	for _, n := range w.alive {
 		if w.told[n] == toldKill {
-			return w.step(Exited{n, false, "was killed"})
+			return w.step(Exited{Generation: n, Reason: "was killed"})
 		}
 	}
 	if len(w.timers) == 0 {
@@ -578,8 +596,9 @@ func (w *world) pass() string {
 // alive, and returns the number of states, and of those in which the supervisor
 // was killed that differ. (Without such a bound there is no
 // end: time is not modelled, so that generations may end ever so slowly.)
-func explore(t *testing.T, p Policy) (states, crashes int) {
+func explore(t *testing.T, p Policy, crowd int, dryRuns bool) (states, crashes int) {
 	start := newWorld(t, p)
+	start.dryRuns = dryRuns
 	type visit struct {
 		w    *world
 		from *visit
@@ -641,13 +660,19 @@ func explore(t *testing.T, p Policy) (states, crashes int) {
 }
 
 func TestEveryReachableStateIsSafeAndLive(t *testing.T) {
-	for name, p := range map[string]Policy{
-		"bake and overlap": explorePolicy(time.Second, time.Second),
-		"no bake":          explorePolicy(0, 0),
+	for name, c := range map[string]struct {
+		p       Policy
+		crowd   int
+		dryRuns bool
+	}{
+		"bake and overlap": {explorePolicy(time.Second, time.Second), crowd, false},
+		"no bake":          {explorePolicy(0, 0), crowd, false},
+		// They have a slot of their own, which doubles all: a smaller world will do.
+		"dry runs": {explorePolicy(time.Second, 0), 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			states, crashes := explore(t, p)
+			states, crashes := explore(t, c.p, c.crowd, c.dryRuns)
 			t.Logf("%d states, killed in %d", states, crashes)
 		})
 	}

@@ -236,7 +236,7 @@ func (s *Supervisor) answerRest() {
 
 // knows tells whether a request will be answered.
 func (m *Machine) knows(request uint64) bool {
-	if r := m.request; r != nil && (r.Request == request || r.undo == request) {
+	if r := m.request; r != nil && (r.Request == request || r.undo == request) || m.dry.is(request) {
 		return true
 	}
 	for _, g := range m.all {

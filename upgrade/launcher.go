@@ -71,7 +71,12 @@ type Snapshot struct {
 	ProbeSocket  string
 	Library      string
 	Capabilities []string
+	// Program is the process that serves, where PID only stands for it.
+	Program int
 	// Reports: it sends statistics.
 	Reports   bool
 	Listeners []ListenerStats
+	// Accepted and Active are sums over Listeners; nil where they are not known.
+	Accepted *uint64
+	Active   *int64
 }

@@ -216,7 +216,6 @@ func (l *launcher) newProcess(n int, r Release, deliver func(Event)) *process {
 		tail:  newTail(l.cfg.Stderr),
 		out:   make(chan fdpass.Message, 16),
 		ended: make(chan struct{}),
-		stats: make([]ListenerStats, len(l.cfg.Listeners)),
 	}
 }
 

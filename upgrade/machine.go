@@ -22,6 +22,7 @@ type Machine struct {
 	deadline TimerID // of the phase
 	bakeStep bakeStep
 	request  *request
+	dry      *request // the dry run under way, beside whatever else goes on
 
 	active     *generation
 	candidate  *generation
@@ -77,9 +78,7 @@ func (m *Machine) dispatch(e Event) {
 	case Admitted:
 		m.admitted(e)
 	case NotAdmitted:
-		if m.phase == PhaseAdmission && m.request.Request == e.Request {
-			m.end(Refused, e.Reason)
-		}
+		m.notAdmitted(e)
 	case TimerFired:
 		m.timerFired(e.Timer)
 	case SaidReady:
@@ -126,30 +125,45 @@ func (m *Machine) requested(e Requested) {
 		m.refuse(e, reason)
 		return
 	}
+	if e.DryRun {
+		m.beginDryRun(e)
+		return
+	}
 	if m.request != nil { // a rollback while an upgrade runs undoes that upgrade
 		m.request.undo = e.Request
 		m.do(Tell{Request: e.Request, Phase: PhaseRollback, Text: fmt.Sprintf("undoes %s %d", m.request.Kind, m.request.Request)})
 		m.undo("a rollback was requested")
 		return
 	}
-	r := &request{Requested: e, fromRelease: m.release}
-	if m.active != nil {
-		r.from = m.active.number
-	}
+	r := m.newRequest(e)
 	m.request = r
-	admit := Admit{Request: e.Request, Program: m.release.Program, Force: e.Force}
-	if e.Program != nil {
-		admit.Program = e.Program.or(m.release.Program)
-	}
-	if e.Kind == KindRollback {
-		admit.Release = m.previous
-	}
 	m.enter(PhaseAdmission, 0, "may the "+string(e.Kind)+" start?")
 	if e.Timeout > 0 {
 		r.timer = m.setTimer(e.Timeout)
 	}
-	m.setDeadline(m.policy.ReadyTimeout)
-	m.do(admit)
+	m.setDeadline(m.policy.AdmissionTimeout)
+	m.do(m.admission(e))
+}
+
+// newRequest is e as things stand now.
+func (m *Machine) newRequest(e Requested) *request {
+	r := &request{Requested: e, fromRelease: m.release}
+	if m.active != nil {
+		r.from = m.active.number
+	}
+	return r
+}
+
+// admission is what to ask about e.
+func (m *Machine) admission(e Requested) Admit {
+	a := Admit{Request: e.Request, Kind: e.Kind, Program: m.release.Program, Force: e.Force, DryRun: e.DryRun}
+	if e.Program != nil {
+		a.Program = e.Program.or(m.release.Program)
+	}
+	if e.Kind == KindRollback {
+		a.Release = m.previous
+	}
+	return a
 }
 
 // objection says why a request cannot be taken now; "" if it can.
@@ -161,6 +175,12 @@ func (m *Machine) objection(e Requested) string {
 		return "the first generation is not ready yet"
 	case m.request != nil && (e.Kind != KindRollback || m.request.Kind == KindRollback || m.request.undo != 0 || m.phase == PhaseRollback):
 		return fmt.Sprintf("%s %d is running (%s)", m.request.Kind, m.request.Request, m.phase)
+	case e.DryRun && m.dry != nil:
+		return fmt.Sprintf("dry run %d is under way", m.dry.Request)
+	case e.IfGeneration != 0 && m.active == nil:
+		return fmt.Sprintf("no generation is active, and the %s was to be done only if generation %d is", e.Kind, e.IfGeneration)
+	case e.IfGeneration != 0 && !m.active.is(e.IfGeneration):
+		return fmt.Sprintf("generation %d is active, and the %s was to be done only if generation %d is", m.active.number, e.Kind, e.IfGeneration)
 	case m.request != nil:
 		return ""
 	case e.Kind == KindRollback && m.previous == nil:
@@ -173,17 +193,25 @@ func (m *Machine) objection(e Requested) string {
 }
 
 func (m *Machine) refuse(e Requested, reason string) {
-	r := &request{Requested: e, fromRelease: m.release}
-	if m.active != nil {
-		r.from = m.active.number
-	}
-	m.do(m.answer(r, Refused, reason))
+	m.do(m.answer(m.newRequest(e), Refused, reason))
 }
 
 func (m *Machine) admitted(e Admitted) {
-	if m.phase == PhaseAdmission && m.request.Request == e.Request {
+	switch {
+	case m.phase == PhaseAdmission && m.request.Request == e.Request:
 		m.request.toRelease = &e.Release
 		m.launchCandidate(e.Release)
+	case m.dry.is(e.Request):
+		m.endDryRunWith(e.Release)
+	}
+}
+
+func (m *Machine) notAdmitted(e NotAdmitted) {
+	switch {
+	case m.phase == PhaseAdmission && m.request.Request == e.Request:
+		m.end(Refused, e.Reason)
+	case m.dry.is(e.Request):
+		m.endDryRun(Refused, e.Reason)
 	}
 }
 
@@ -564,7 +592,7 @@ func (m *Machine) lostOther(e Exited) {
 		g := (*slot)[i]
 		*slot = slices.Delete(*slot, i, i+1)
 		m.stopTimer(&g.timer)
-		end := &drainEnd{cut: g.cut, cutUnknown: !g.drained && (g.terminated || g.mute || !e.Clean)}
+		end := g.endOf(e)
 		if r := m.request; r != nil && g.is(r.retired) {
 			r.drained = end
 		}
@@ -681,7 +709,7 @@ func (m *Machine) kill(g *generation) {
 func (m *Machine) saidDrained(e SaidDrained) {
 	for _, g := range m.draining {
 		if g.is(e.Generation) && e.ID == uint64(g.command) && !g.drained && !g.terminated {
-			g.drained, g.cut = true, e.Cut
+			g.drained, g.cut, g.cutUnknown = true, e.Cut, e.CutUnknown
 			m.stopTimer(&g.timer)
 			g.timer = m.setTimer(m.policy.StopGrace)
 		}
@@ -693,6 +721,7 @@ func (m *Machine) stop(e StopRequested) {
 	if !m.stopping {
 		m.stopping = true
 		m.endForStop()
+		m.endDryRun(Refused, "the supervisor was told to stop")
 		m.do(CloseListeners{})
 		m.cancelRestart()
 		m.stopTimer(&m.stable)
@@ -742,6 +771,9 @@ func (m *Machine) timerFired(t TimerID) {
 	case m.request != nil && t == m.request.timer:
 		m.request.timer = 0
 		m.undo(fmt.Sprintf("no verdict within the %v that the caller allowed", m.request.Timeout))
+	case m.dry != nil && t == m.dry.timer:
+		m.dry.timer = 0
+		m.endDryRun(Refused, fmt.Sprintf("admission took longer than %v", m.dryRunLimit(m.dry.Requested)))
 	case m.restarting != nil && t == m.restarting.timer:
 		m.restarting.timer = 0
 		m.restartTimeout()
@@ -761,7 +793,7 @@ func (m *Machine) timerFired(t TimerID) {
 func (m *Machine) phaseTimeout() {
 	switch m.phase {
 	case PhaseAdmission:
-		m.end(Refused, fmt.Sprintf("admission took longer than %v", m.policy.ReadyTimeout))
+		m.end(Refused, fmt.Sprintf("admission took longer than %v", m.policy.AdmissionTimeout))
 	case PhaseStart:
 		m.undo(fmt.Sprintf("generation %d did not say ready within %v", m.candidate.number, m.policy.ReadyTimeout))
 	case PhaseReady:

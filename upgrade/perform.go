@@ -137,15 +137,22 @@ func (s *Supervisor) performOn(a Action) {
 	}
 }
 
-// admit resolves what is to run and asks the watcher.
+// admit resolves what is to run and asks the watcher, until the request is
+// answered otherwise.
 func (s *Supervisor) admit(a Admit) {
 	s.cfg.Watcher.Begin(a.Request)
-	admission := Admission{Request: a.Request, Kind: s.machine.request.Kind, Force: a.Force, Down: s.machine.active == nil}
+	admission := Admission{Request: a.Request, Kind: a.Kind, Force: a.Force, DryRun: a.DryRun, Down: s.machine.active == nil}
+	ctx, cancel := context.WithCancel(s.watching)
+	s.callers[a.Request].callOff = cancel
 	s.tasks.Go(func() {
+		defer cancel()
 		release, err := resolveFor(a)
 		if err == nil {
 			admission.Release = release
-			err = s.cfg.Watcher.Admit(s.watching, admission)
+			err = s.cfg.Watcher.Check(ctx, admission)
+		}
+		if err == nil {
+			err = s.cfg.Watcher.Admit(ctx, admission)
 			if err != nil && a.Force {
 				s.overrule(a.Request, err.Error())
 				err = nil

@@ -8,6 +8,8 @@ import (
 // Policy holds the limits of time and number that the machine keeps. The zero
 // value of a field stands for its default, except where 0 is said to mean none.
 type Policy struct {
+	// AdmissionTimeout is how long admission may take. Default ReadyTimeout.
+	AdmissionTimeout time.Duration
 	// ReadyTimeout is how long a candidate may take from its start to its
 	// ready, probe included. Default 30 s.
 	ReadyTimeout time.Duration
@@ -48,6 +50,7 @@ func (p Policy) WithDefaults() Policy {
 		}
 	}
 	def(&p.ReadyTimeout, 30*time.Second)
+	def(&p.AdmissionTimeout, p.ReadyTimeout)
 	def(&p.GateTimeout, 10*time.Second)
 	def(&p.PauseTimeout, 2*time.Second)
 	def(&p.DrainTimeout, 30*time.Second)
@@ -67,7 +70,7 @@ func (p Policy) Validate() error {
 		name  string
 		value time.Duration
 	}{
-		{"ReadyTimeout", p.ReadyTimeout}, {"Overlap", p.Overlap}, {"GateTimeout", p.GateTimeout},
+		{"AdmissionTimeout", p.AdmissionTimeout}, {"ReadyTimeout", p.ReadyTimeout}, {"Overlap", p.Overlap}, {"GateTimeout", p.GateTimeout},
 		{"PauseTimeout", p.PauseTimeout}, {"Bake", p.Bake}, {"DrainTimeout", p.DrainTimeout},
 		{"StopGrace", p.StopGrace}, {"BackoffMin", p.BackoffMin}, {"BackoffMax", p.BackoffMax},
 		{"StableAfter", p.StableAfter},

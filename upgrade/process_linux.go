@@ -44,11 +44,11 @@ type process struct {
 	parting sync.RWMutex
 
 	mu       sync.Mutex
-	hold     Hold            // nil before the start
-	talk     *conversation   // the latest; nil before the first
-	snapshot Snapshot        // but for its Listeners, which are in stats
-	stats    []ListenerStats // in the order of the listeners; no name: not reported yet
-	signal   syscall.Signal  // wanted before the process was there
+	hold     Hold          // nil before the start
+	talk     *conversation // the latest; nil before the first
+	snapshot Snapshot      // but for what is in figures
+	figures  figures
+	signal   syscall.Signal // wanted before the process was there
 	child    child
 	alive    bool // started and not reaped: the pid is ours
 	adopted  bool
@@ -67,7 +67,7 @@ func (p *process) run() {
 	}
 	if err != nil {
 		closeFD(probe)
-		p.exited(false, "cannot be started: "+err.Error())
+		p.exited(Exited{Reason: "cannot be started: " + err.Error()})
 		return
 	}
 	p.deliver(Started{p.number})
@@ -82,7 +82,16 @@ func (p *process) live() {
 	p.parting.Lock()
 	defer p.parting.Unlock()
 	end := p.reap()
-	p.exited(end.clean(), end.String())
+	p.exited(p.endOf(end))
+}
+
+// endOf is how a process has ended.
+func (p *process) endOf(end exit) Exited {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := Exited{Clean: end.clean(), Reason: end.String(), Killed: end.known && end.status.Signaled()}
+	e.Open, e.OpenKnown = p.figures.left(len(p.launcher.index), time.Now())
+	return e
 }
 
 // hearOut ends the conversation of a process that has ended: what it said last
@@ -123,7 +132,8 @@ func (p *process) letGo() {
 
 // exited tells of the end at once, for others may have to take its place, and
 // then ends what is left.
-func (p *process) exited(clean bool, reason string) {
+func (p *process) exited(e Exited) {
+	e.Generation = p.number
 	p.launcher.cfg.Counted(p.number, nil)
 	if r := p.launcher.cfg.Rendezvous; r != nil {
 		r.forget(p.number)
@@ -132,7 +142,7 @@ func (p *process) exited(clean bool, reason string) {
 	defer p.launcher.ends(-1)
 	p.removeProbe()
 	p.launcher.disclaim(p)
-	p.deliver(Exited{Generation: p.number, Clean: clean, Reason: reason})
+	p.deliver(e)
 	p.letGo()
 }
 
@@ -237,23 +247,30 @@ func (p *process) handOver(c *fdpass.Conn, probe int) error {
 	if err != nil {
 		return err
 	}
-	p.snapshot.Library, p.snapshot.Capabilities = hello.Library, hello.Capabilities
-	p.snapshot.Reports = slices.Contains(hello.Capabilities, fdpass.CanStats)
+	p.introduced(hello.Library, hello.Capabilities)
 	if probe >= 0 && slices.Contains(hello.Capabilities, fdpass.CanProbe) {
 		p.snapshot.ProbeSocket = p.probePath()
 	}
 	return nil
 }
 
-// setStats keeps the figures of the listeners that m names; a child with very
-// many of them tells in several messages.
+// introduced keeps what a child said of itself. The lock is held.
+func (p *process) introduced(library string, capabilities []string) {
+	p.snapshot.Library, p.snapshot.Capabilities = library, capabilities
+	p.snapshot.Reports = slices.Contains(capabilities, fdpass.CanStats)
+	p.figures.activeOnly = !p.snapshot.Reports && slices.Contains(capabilities, fdpass.CanActive)
+}
+
+// setStats keeps what a child says of its listeners. What one says that knows no
+// more than its open connections is nothing to count with.
 func (p *process) setStats(m fdpass.Stats) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, l := range m.Listeners {
-		if i, ok := p.launcher.index[l.Name]; ok { // a child may make names up
-			p.stats[i] = ListenerStats{Name: l.Name, Accepted: l.Accepted, Active: l.Active, OldestSeconds: float64(l.OldestMS) / 1000}
-		}
+	p.snapshot.Program = m.Program
+	p.figures.set(m, p.launcher.index, time.Now())
+	counts := !p.figures.activeOnly
+	p.mu.Unlock()
+	if counts {
+		p.launcher.cfg.Counted(p.number, m.Listeners)
 	}
 }
 
@@ -333,11 +350,8 @@ func (p *process) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.snapshot
-	for _, stats := range p.stats {
-		if stats.Name != "" {
-			s.Listeners = append(s.Listeners, stats)
-		}
-	}
+	s.Listeners = p.figures.reported(p.launcher.index)
+	s.Accepted, s.Active = p.figures.sums(s.Reports, len(p.launcher.index))
 	return s
 }
 
@@ -362,7 +376,7 @@ func (p *process) State() ProcessState {
 	defer p.mu.Unlock()
 	return ProcessState{
 		Generation: p.number, Release: p.release, PID: s.PID, StartTicks: p.child.ticks, Token: p.token,
-		Joined: s.Joined, ProbeSocket: s.ProbeSocket, Library: s.Library, Capabilities: s.Capabilities, Listeners: s.Listeners,
+		Program: s.Program, Joined: s.Joined, ProbeSocket: s.ProbeSocket, Library: s.Library, Capabilities: s.Capabilities, Listeners: s.Listeners,
 	}
 }
 

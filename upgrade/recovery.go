@@ -19,6 +19,8 @@ func (m *Machine) HandOverObjection() string {
 		return "the first generation is not ready yet"
 	case m.request != nil:
 		return fmt.Sprintf("%s %d is running (%s)", m.request.Kind, m.request.Request, m.phase)
+	case m.dry != nil:
+		return fmt.Sprintf("dry run %d is under way", m.dry.Request)
 	case m.restarting != nil && m.restarting.generation != nil:
 		return fmt.Sprintf("generation %d is being started in place of one that ended", m.restarting.generation.number)
 	}
@@ -37,6 +39,7 @@ func (m *Machine) HandOverObjection() string {
 func (m *Machine) recovered(e Recovered) {
 	stable := m.stable != 0
 	m.forgetTimers()
+	m.endDryRun(Refused, "the supervisor was killed during the admission")
 	if m.stopping {
 		m.do(CloseListeners{}) // as the new supervisor has got them anew
 	}
@@ -69,6 +72,9 @@ func (m *Machine) forgetTimers() {
 	m.deadline, m.stable = 0, 0
 	if m.request != nil {
 		m.request.timer = 0
+	}
+	if m.dry != nil {
+		m.dry.timer = 0
 	}
 	if m.restarting != nil {
 		m.restarting.timer = 0

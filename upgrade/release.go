@@ -33,10 +33,17 @@ type Program struct {
 	Stop     string `json:"stop,omitempty"`
 }
 
-// or is p with what it does not say taken from what runs now.
+// or is p with what it does not say taken from what runs now. How a program says
+// that it is ready, and is told to stop, is not taken over into another protocol,
+// which has its own way.
 func (p Program) or(now Program) Program {
-	p.Dir, p.Protocol = cmp.Or(p.Dir, now.Dir), cmp.Or(p.Protocol, now.Protocol)
-	p.Ready, p.Stop = cmp.Or(p.Ready, now.Ready), cmp.Or(p.Stop, now.Stop)
+	if p.Protocol == "" || p.Protocol == now.Protocol {
+		p.Protocol, p.Ready, p.Stop = now.Protocol, cmp.Or(p.Ready, now.Ready), cmp.Or(p.Stop, now.Stop)
+	}
+	p.Dir = cmp.Or(p.Dir, now.Dir)
+	if len(p.Command) == 0 {
+		p.Command = now.Command
+	}
 	if p.Env == nil {
 		p.Env = now.Env
 	}

@@ -768,7 +768,7 @@ func TestLostChannelComesBack(t *testing.T) {
 	go func() { // ends with the events
 		defer close(done)
 		d.p.hearOut()
-		d.p.exited(true, "ended")
+		d.p.exited(Exited{Clean: true, Reason: "ended"})
 	}()
 	d.wants(Exited{Generation: 3, Clean: true, Reason: "ended"})
 	<-done

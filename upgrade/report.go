@@ -14,6 +14,9 @@ const (
 	RolledBack Verdict = "rolled-back"
 	// Committed: the new generation is active and the old one drains.
 	Committed Verdict = "committed"
+	// Admissible: of a dry run, which would not have been refused. Nothing
+	// happened.
+	Admissible Verdict = "admissible"
 )
 
 // A Kind is what a caller asked for.
@@ -39,6 +42,13 @@ type Request struct {
 	// candidate that failed, has ended, so that it can say whether connections
 	// were cut.
 	WaitDrain bool `json:"wait_drain,omitempty"`
+	// IfGeneration, if not 0, has the request refused unless that generation is
+	// the active one: somebody else was faster.
+	IfGeneration int `json:"if_generation,omitempty"`
+	// DryRun asks what admission says, and for nothing else: the verdict is
+	// Refused or Admissible. No generation gets a number, and the report is not
+	// among those that are kept.
+	DryRun bool `json:"dry_run,omitempty"`
 	// Timeout bounds the time until the verdict; when it has passed the
 	// upgrade is aborted or rolled back. 0 means that only the Policy's limits
 	// apply.
@@ -96,6 +106,7 @@ type Report struct {
 	// Forced repeats the request's Force; Note its Reason. Overruled is what
 	// admission had to say against the moment.
 	Forced    bool   `json:"forced,omitempty"`
+	DryRun    bool   `json:"dry_run,omitempty"`
 	Note      string `json:"note,omitempty"`
 	Overruled string `json:"overruled,omitempty"`
 	// CandidateAccepted is, for a candidate that failed, the number of
@@ -204,9 +215,12 @@ type GenerationStatus struct {
 	// Library and Capabilities are what it said of itself.
 	Library      string   `json:"library,omitempty"`
 	Capabilities []string `json:"capabilities,omitempty"`
-	// Accepted and Active are sums over Listeners.
-	Accepted  uint64          `json:"accepted"`
-	Active    int64           `json:"active"`
+	// Program is the process that serves, where PID only stands for it; 0 where
+	// PID itself does.
+	Program int `json:"program_pid,omitempty"`
+	// Accepted and Active are sums over Listeners; nil where they are not known.
+	Accepted  *uint64         `json:"accepted,omitempty"`
+	Active    *int64          `json:"active,omitempty"`
 	Listeners []ListenerStats `json:"listeners,omitempty"`
 	// MemoryBytes is what all of its processes use; nil if it is not known.
 	MemoryBytes *uint64 `json:"memory_bytes,omitempty"`
@@ -218,8 +232,9 @@ type GenerationStatus struct {
 
 // ListenerStats are what a generation reported of one listener.
 type ListenerStats struct {
-	Name          string  `json:"name"`
-	Accepted      uint64  `json:"accepted"`
+	Name string `json:"name"`
+	// Accepted is nil where only the open connections are known.
+	Accepted      *uint64 `json:"accepted,omitempty"`
 	Active        int64   `json:"active"`
 	OldestSeconds float64 `json:"oldest_seconds,omitempty"`
 }

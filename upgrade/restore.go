@@ -10,7 +10,7 @@ import (
 // on than that it was stopping.
 func (m *Machine) State() MachineState {
 	s := MachineState{
-		Phase: m.phase, Deadline: m.deadline, BakeStep: int(m.bakeStep), Request: m.request.state(),
+		Phase: m.phase, Deadline: m.deadline, BakeStep: int(m.bakeStep), Request: m.request.state(), DryRun: m.dry.state(),
 		Active: m.active.state(), Candidate: m.candidate.state(), Paused: m.paused.state(),
 		Draining: states(m.draining), Killed: states(m.killed),
 		Release: m.release.copy(), Previous: m.previous.copy(), Failures: m.failures, Stable: m.stable,
@@ -35,6 +35,7 @@ func RestoreMachine(p Policy, s MachineState) (*Machine, error) {
 		return nil, fmt.Errorf("cannot restore the state of the upgrades: %w", err)
 	}
 	m.phase, m.deadline, m.bakeStep, m.request = s.Phase, s.Deadline, bakeStep(s.BakeStep), s.Request.restore()
+	m.dry = s.DryRun.restore()
 	m.active, m.candidate, m.paused = s.Active.restore(), s.Candidate.restore(), s.Paused.restore()
 	m.draining, m.killed = restoreAll(s.Draining), restoreAll(s.Killed)
 	m.release, m.previous = s.Release.copy(), s.Previous.copy()
@@ -52,7 +53,7 @@ func (g *generation) state() *GenerationState {
 	}
 	return &GenerationState{
 		Number: g.number, Release: *g.release.copy(), Ready: g.ready, CanPause: g.canPause, Mute: g.mute, Command: g.command,
-		Timer: g.timer, Terminated: g.terminated, Drained: g.drained, Cut: g.cut, Waiter: g.waiter.state(),
+		Timer: g.timer, Terminated: g.terminated, Drained: g.drained, Cut: g.cut, CutUnknown: g.cutUnknown, Waiter: g.waiter.state(),
 	}
 }
 
@@ -62,7 +63,7 @@ func (s *GenerationState) restore() *generation {
 	}
 	return &generation{
 		number: s.Number, release: *s.Release.copy(), ready: s.Ready, canPause: s.CanPause, mute: s.Mute, command: s.Command,
-		timer: s.Timer, terminated: s.Terminated, drained: s.Drained, cut: s.Cut, waiter: s.Waiter.restore(),
+		timer: s.Timer, terminated: s.Terminated, drained: s.Drained, cut: s.Cut, cutUnknown: s.CutUnknown, waiter: s.Waiter.restore(),
 	}
 }
 
@@ -87,7 +88,7 @@ func (r *request) state() *RequestState {
 		return nil
 	}
 	return &RequestState{
-		Request: r.Request, Kind: r.Kind, Program: r.Program.copy(), Force: r.Force, WaitDrain: r.WaitDrain,
+		Request: r.Request, Kind: r.Kind, Program: r.Program.copy(), Force: r.Force, WaitDrain: r.WaitDrain, DryRun: r.DryRun, IfGeneration: r.IfGeneration,
 		Timeout: r.Timeout, Timer: r.timer, Undo: r.undo, Reason: r.reason, Verdict: r.verdict,
 		From: r.from, To: r.to, FromRelease: r.fromRelease.copy(), ToRelease: r.toRelease.copy(),
 		Retired: r.retired, Drained: r.drained.state(),
@@ -99,8 +100,11 @@ func (s *RequestState) restore() *request {
 		return nil
 	}
 	return &request{
-		Requested: Requested{Request: s.Request, Kind: s.Kind, Program: s.Program.copy(), Force: s.Force, WaitDrain: s.WaitDrain, Timeout: s.Timeout},
-		timer:     s.Timer, undo: s.Undo, reason: s.Reason, verdict: s.Verdict,
+		Requested: Requested{
+			Request: s.Request, Kind: s.Kind, Program: s.Program.copy(), Force: s.Force, WaitDrain: s.WaitDrain,
+			DryRun: s.DryRun, IfGeneration: s.IfGeneration, Timeout: s.Timeout,
+		},
+		timer: s.Timer, undo: s.Undo, reason: s.Reason, verdict: s.Verdict,
 		from: s.From, to: s.To, fromRelease: s.FromRelease.copy(), toRelease: s.ToRelease.copy(),
 		retired: s.Retired, drained: s.Drained.restore(),
 	}

@@ -170,7 +170,7 @@ func TestRestoreMachineChecksThePolicy(t *testing.T) {
 
 func TestHandOverObjection(t *testing.T) {
 	t.Parallel()
-	crash := Exited{1, false, "was killed"}
+	crash := Exited{Generation: 1, Reason: "was killed"}
 	tests := map[string]struct {
 		events []Event
 		want   string
@@ -201,7 +201,7 @@ func restorable(t testing.TB) []*Machine {
 	t.Helper()
 	return []*Machine{
 		lived(t), lived(t, toIdle[:1]...), lived(t, toIdle...), lived(t, toGate...), lived(t, toBake...), lived(t, toRollback...), busy(t),
-		lived(t, append(slices.Clone(toRollback), Exited{1, false, "r"})...), lived(t, append(slices.Clone(toBake), StopRequested{Now: true})...),
+		lived(t, append(slices.Clone(toRollback), Exited{Generation: 1, Reason: "r"})...), lived(t, append(slices.Clone(toBake), StopRequested{Now: true})...),
 	}
 }
 

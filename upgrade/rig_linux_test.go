@@ -343,6 +343,7 @@ func (prober) probe(t upgrade.Target) health.HTTP {
 func (prober) Begin(uint64)                                          {}
 func (prober) Admit(context.Context, upgrade.Admission) error        { return nil }
 func (prober) Pace(context.Context, upgrade.Target, func(hold bool)) {}
+func (prober) Check(context.Context, upgrade.Admission) error        { return nil }
 func (prober) Account(uint64, bool) []upgrade.QueueAccount           { return nil }
 
 func (p prober) Ready(ctx context.Context, t upgrade.Target) error {

@@ -19,6 +19,7 @@ type generation struct {
 	terminated bool // was sent SIGTERM
 	drained    bool // has said that no connection is left
 	cut        int
+	cutUnknown bool
 	waiter     *request // is answered when this generation has ended
 }
 
@@ -40,6 +41,19 @@ type request struct {
 type drainEnd struct {
 	cut        int
 	cutUnknown bool
+}
+
+// endOf is how the drain of g ended, which has. What one that was told to end twice,
+// or was killed, had open when it was last looked at, it has cut. One that exits by
+// itself, though with a status, may have finished that.
+func (g *generation) endOf(e Exited) *drainEnd {
+	switch {
+	case g.drained && !g.cutUnknown, e.Clean && !g.drained && !g.terminated && !g.mute:
+		return &drainEnd{cut: g.cut}
+	case e.OpenKnown && (e.Open == 0 || g.terminated || e.Killed):
+		return &drainEnd{cut: e.Open}
+	}
+	return &drainEnd{cutUnknown: true}
 }
 
 // retired is the old generation that drains since the cut-over; nil if there is
@@ -70,7 +84,7 @@ type restart struct {
 
 // answer is the reply to r as things stand now.
 func (m *Machine) answer(r *request, v Verdict, reason string) Reply {
-	reply := Reply{Request: r.Request, Kind: r.Kind, Verdict: v, Reason: reason, Forced: r.Force,
+	reply := Reply{Request: r.Request, Kind: r.Kind, Verdict: v, Reason: reason, Forced: r.Force, DryRun: r.DryRun,
 		From: r.from, To: r.to, FromRelease: r.fromRelease, ToRelease: r.toRelease}
 	if m.active != nil {
 		reply.Active = m.active.number
@@ -151,6 +165,8 @@ func (m *Machine) starting() int {
 }
 
 func (g *generation) is(n int) bool { return g != nil && g.number == n }
+
+func (r *request) is(n uint64) bool { return r != nil && r.Request == n }
 
 func (r *restart) is(n int) bool { return r != nil && r.generation.is(n) }
 

@@ -32,6 +32,7 @@ type MachineState struct {
 	Deadline   TimerID           `json:"deadline,omitempty"`
 	BakeStep   int               `json:"bake_step,omitempty"`
 	Request    *RequestState     `json:"request,omitempty"`
+	DryRun     *RequestState     `json:"dry_run,omitempty"`
 	Active     *GenerationState  `json:"active,omitempty"`
 	Candidate  *GenerationState  `json:"candidate,omitempty"`
 	Paused     *GenerationState  `json:"paused,omitempty"`
@@ -62,26 +63,30 @@ type GenerationState struct {
 	Terminated bool          `json:"terminated,omitempty"`
 	Drained    bool          `json:"drained,omitempty"`
 	Cut        int           `json:"cut,omitempty"`
+	CutUnknown bool          `json:"cut_unknown,omitempty"`
 	Waiter     *RequestState `json:"waiter,omitempty"`
 }
 
 // RequestState is a request that has no verdict yet, or whose report waits for
 // the end of a generation.
 type RequestState struct {
-	Request     uint64        `json:"request"`
-	Kind        Kind          `json:"kind"`
-	Program     *Program      `json:"program,omitempty"`
-	Force       bool          `json:"force,omitempty"`
-	WaitDrain   bool          `json:"wait_drain,omitempty"`
-	Timeout     time.Duration `json:"timeout_ns,omitempty"`
-	Timer       TimerID       `json:"timer,omitempty"`
-	Undo        uint64        `json:"undo,omitempty"`
-	Reason      string        `json:"reason,omitempty"`
-	Verdict     Verdict       `json:"verdict,omitempty"`
-	From        int           `json:"from_generation,omitempty"`
-	To          int           `json:"to_generation,omitempty"`
-	FromRelease *Release      `json:"from_release,omitempty"`
-	ToRelease   *Release      `json:"to_release,omitempty"`
+	Request   uint64   `json:"request"`
+	Kind      Kind     `json:"kind"`
+	Program   *Program `json:"program,omitempty"`
+	Force     bool     `json:"force,omitempty"`
+	WaitDrain bool     `json:"wait_drain,omitempty"`
+	// DryRun and IfGeneration are the request's own.
+	DryRun       bool          `json:"dry_run,omitempty"`
+	IfGeneration int           `json:"if_generation,omitempty"`
+	Timeout      time.Duration `json:"timeout_ns,omitempty"`
+	Timer        TimerID       `json:"timer,omitempty"`
+	Undo         uint64        `json:"undo,omitempty"`
+	Reason       string        `json:"reason,omitempty"`
+	Verdict      Verdict       `json:"verdict,omitempty"`
+	From         int           `json:"from_generation,omitempty"`
+	To           int           `json:"to_generation,omitempty"`
+	FromRelease  *Release      `json:"from_release,omitempty"`
+	ToRelease    *Release      `json:"to_release,omitempty"`
 	// Retired is the old generation, if it cannot pause and was told to drain, and
 	// Drained how that ended, if it has.
 	Retired int         `json:"retired_generation,omitempty"`
@@ -118,6 +123,8 @@ type ProcessState struct {
 	// pid, its identity.
 	PID        int    `json:"pid,omitempty"`
 	StartTicks uint64 `json:"start_ticks,omitempty"`
+	// Program is the process that serves, where PID only stands for it.
+	Program int `json:"program_pid,omitempty"`
 	// Token is the secret by which the process proves who it is.
 	Token         string          `json:"token,omitempty"`
 	Joined        bool            `json:"joined,omitempty"`

@@ -41,8 +41,9 @@ func (s *Supervisor) status() (Status, []Process) {
 func (g *member) status(n int, role Role) GenerationStatus {
 	snapshot := g.process.Snapshot()
 	st := GenerationStatus{
-		Generation: n, Role: role, PID: snapshot.PID, Release: g.release, Started: g.started,
+		Generation: n, Role: role, PID: snapshot.PID, Program: snapshot.Program, Release: g.release, Started: g.started,
 		Library: snapshot.Library, Capabilities: snapshot.Capabilities, Listeners: snapshot.Listeners,
+		Accepted: snapshot.Accepted, Active: snapshot.Active,
 	}
 	if at := g.ready; !at.IsZero() {
 		st.Ready = &at
@@ -50,15 +51,5 @@ func (g *member) status(n int, role Role) GenerationStatus {
 	if at := g.drainDeadline; !at.IsZero() {
 		st.DrainDeadline = &at
 	}
-	st.Accepted, st.Active = snapshot.sums()
 	return st
-}
-
-// sums adds up what a generation said of its listeners.
-func (s Snapshot) sums() (accepted uint64, active int64) {
-	for _, l := range s.Listeners {
-		accepted += l.Accepted
-		active += l.Active
-	}
-	return accepted, active
 }

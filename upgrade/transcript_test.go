@@ -136,6 +136,9 @@ func timerNames(m *Machine) map[TimerID]string {
 	if m.request != nil {
 		names[m.request.timer] = "request"
 	}
+	if m.dry != nil {
+		names[m.dry.timer] = "dry run"
+	}
 	if m.restarting != nil {
 		names[m.restarting.timer] = "restart"
 	}
@@ -156,9 +159,9 @@ func parseEvent(t *testing.T, m *Machine, text string) Event {
 	case "upgrade", "rollback":
 		return parseRequest(Kind(name), args)
 	case "admitted":
-		return Admitted{m.request.Request, testRelease(args[0])}
+		return Admitted{asking(m), testRelease(args[0])}
 	case "not-admitted":
-		return NotAdmitted{m.request.Request, strings.Join(args, " ")}
+		return NotAdmitted{asking(m), strings.Join(args, " ")}
 	case "stop":
 		return StopRequested{Now: slices.Contains(args, "now")}
 	case "timer":
@@ -214,9 +217,21 @@ func parseSurvivor(t *testing.T, m *Machine, words []string) Survivor {
 	return s
 }
 
+// asking is the request about which admission is asked: the dry run, if there is
+// one.
+func asking(m *Machine) uint64 {
+	if m.dry != nil {
+		return m.dry.Request
+	}
+	return m.request.Request
+}
+
 func parseRequest(k Kind, args []string) Event {
 	n, _ := strconv.ParseUint(args[0], 10, 64)
-	r := Requested{Request: n, Kind: k, Force: slices.Contains(args, "force"), WaitDrain: slices.Contains(args, "wait")}
+	r := Requested{Request: n, Kind: k, Force: slices.Contains(args, "force"), WaitDrain: slices.Contains(args, "wait"), DryRun: slices.Contains(args, "dry")}
+	if i := slices.Index(args, "if"); i >= 0 {
+		r.IfGeneration, _ = strconv.Atoi(args[i+1])
+	}
 	if slices.Contains(args, "timeout") {
 		r.Timeout = time.Minute
 	}
@@ -255,11 +270,11 @@ func parseFact(t *testing.T, m *Machine, name string, n int, rest string) Event 
 		return SaidResumed{n, command}
 	case "drained":
 		cut, _ := strconv.Atoi(rest)
-		return SaidDrained{n, command, cut}
+		return SaidDrained{Generation: n, ID: command, Cut: cut}
 	case "lost":
 		return ChannelLost{n, rest}
 	case "exited":
-		return Exited{n, rest == "exited with status 0", rest}
+		return Exited{Generation: n, Clean: rest == "exited with status 0", Reason: rest}
 	case "tripped":
 		return Tripped{n, rest}
 	}
@@ -297,7 +312,7 @@ func describe(a Action, timers map[TimerID]string) string {
 		return fmt.Sprintf("reply %d %s %s: %s%s", a.Request, a.Kind, a.Verdict, a.Reason,
 			when(a.Drained, fmt.Sprintf(" (drained, %d cut, unknown: %t)", a.Cut, a.CutUnknown)))
 	case Admit:
-		return fmt.Sprintf("admit %d %s", a.Request, when(a.Release != nil, "as it was"))
+		return fmt.Sprintf("admit %d %s%s", a.Request, when(a.Release != nil, "as it was"), when(a.DryRun, "for a dry run"))
 	case Finish:
 		return strings.TrimSpace("finish " + a.Failure)
 	}

@@ -10,6 +10,9 @@ import (
 type Watcher interface {
 	// Begin begins the account of what is seen during a request.
 	Begin(request uint64)
+	// Check says whether the release itself can be used; an error cannot be
+	// overruled.
+	Check(ctx context.Context, a Admission) error
 	// Admit says whether an upgrade may start now.
 	Admit(ctx context.Context, a Admission) error
 	// Ready probes a generation that has said ready until the probe passes; an
@@ -39,6 +42,8 @@ type Admission struct {
 	Release Release
 	// Force: what is said against the moment will be overruled.
 	Force bool
+	// DryRun: it will not start.
+	DryRun bool
 	// Down: no generation is active.
 	Down bool
 }
@@ -66,6 +71,7 @@ type Target struct {
 type noWatcher struct{}
 
 func (noWatcher) Begin(uint64)                                  {}
+func (noWatcher) Check(context.Context, Admission) error        { return nil }
 func (noWatcher) Admit(context.Context, Admission) error        { return nil }
 func (noWatcher) Ready(context.Context, Target) error           { return nil }
 func (noWatcher) Gate(context.Context, Target) (string, error)  { return "nothing is watched", nil }

@@ -108,11 +108,8 @@ func stopping(st upgrade.Status, now time.Time) string {
 
 func draining(g upgrade.GenerationStatus, now time.Time) string {
 	text := fmt.Sprintf("generation %d draining", g.Generation)
-	switch {
-	case g.Active == 1:
-		text += " 1 connection"
-	case g.Active > 1:
-		text += fmt.Sprintf(" %d connections", g.Active)
+	if g.Active != nil && *g.Active > 0 {
+		text += " " + connections(*g.Active)
 	}
 	if g.DrainDeadline != nil {
 		text += ", " + remaining(*g.DrainDeadline, now) + " left"

@@ -42,7 +42,7 @@ func TestStatusLines(t *testing.T) {
 	drain := func(connections int64, left time.Duration, st upgrade.Status) upgrade.Status {
 		for i := range st.Generations {
 			if g := &st.Generations[i]; g.Role == drains {
-				g.Active, g.DrainDeadline = connections, new(now.Add(left))
+				g.Active, g.DrainDeadline = &connections, new(now.Add(left))
 			}
 		}
 		return st

@@ -234,7 +234,7 @@ func (n *notified) slow(takes string) io.ReadCloser {
 		n.Fatal(err)
 	}
 	n.Cleanup(func() { answer.Body.Close() })
-	n.await(func(st upgrade.Status) bool { return st.Generations[0].Active == 1 })
+	n.await(func(st upgrade.Status) bool { return *st.Generations[0].Active == 1 })
 	return answer.Body
 }
 

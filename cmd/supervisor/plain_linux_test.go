@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +29,13 @@ func plain() {
 		kill  = flag.Duration("kill-after", 0, "die of SIGKILL when it has run for this `TIME`")
 		leave = flag.Duration("stopping-after", 0, "say that it stops when it has run for this `TIME`")
 	)
+	stubborn := flag.Bool("stubborn", false, "hear no signal")
+	dies := flag.Bool("dies", false, "die of the signals that are not heard")
+	below := flag.Bool("below", false, "leave the work to a process below")
 	flag.Parse()
+	if *below {
+		delegates()
+	}
 	if *exit >= 0 {
 		os.Exit(*exit)
 	}
@@ -39,6 +46,13 @@ func plain() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGUSR2)
 	defer stop()
+	if *stubborn || *dies {
+		ctx = context.Background()
+		stop()
+	}
+	if *stubborn {
+		signal.Ignore(syscall.SIGTERM)
+	}
 	if !*hang {
 		saysReady()
 	}
@@ -56,6 +70,27 @@ func plain() {
 		return
 	}
 	answers(ctx, l)
+}
+
+// delegates has a process of its own do all the work, passes SIGTERM on to it, and ends
+// as it does.
+func delegates() {
+	args := slices.DeleteFunc(os.Args, func(a string) bool { return a == "-below" })
+	pid, err := syscall.ForkExec("/proc/self/exe", args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2, 3}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "plain:", err)
+		os.Exit(1)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	go func() { // for as long as there is anything to wait for
+		for range signals {
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+	}()
+	var status syscall.WaitStatus
+	_, _ = syscall.Wait4(pid, &status, 0, nil)
+	os.Exit(status.ExitStatus())
 }
 
 // inherited is the first listener that the environment speaks of.

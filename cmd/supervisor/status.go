@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -143,11 +144,19 @@ func generationRows(s upgrade.Status, now time.Time) [][]string {
 			memory = sizeInWords(*g.MemoryBytes)
 		}
 		rows = append(rows, []string{
-			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(g.PID), age(now, g.Started), memory,
-			fmt.Sprint(g.Active), fmt.Sprint(g.Accepted), generationNote(g, now), releaseInWords(g.Release),
+			fmt.Sprint(g.Generation), string(g.Role), fmt.Sprint(cmp.Or(g.Program, g.PID)), age(now, g.Started), memory,
+			ifKnown(g.Active), ifKnown(g.Accepted), generationNote(g, now), releaseInWords(g.Release),
 		})
 	}
 	return rows
+}
+
+// ifKnown writes a count; "-" where it is not known.
+func ifKnown[T int64 | uint64](n *T) string {
+	if n == nil {
+		return "-"
+	}
+	return fmt.Sprint(*n)
 }
 
 // releaseInWords is the release with its arguments, as far as they fit.
@@ -167,7 +176,10 @@ func releaseInWords(r upgrade.Release) string {
 func generationNote(g upgrade.GenerationStatus, now time.Time) string {
 	switch {
 	case g.DrainDeadline != nil:
-		note := connections(g.Active) + " left"
+		note := "draining"
+		if g.Active != nil {
+			note = connections(*g.Active) + " left"
+		}
 		for _, l := range g.Listeners {
 			if l.OldestSeconds > 0 && l.Active > 0 {
 				note += fmt.Sprintf(", oldest on %s %s", l.Name, shortly(time.Duration(l.OldestSeconds*float64(time.Second))))

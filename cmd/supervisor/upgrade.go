@@ -14,6 +14,7 @@ import (
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/control"
+	"example.com/supervisor/cmd/supervisor/internal/protocol"
 	"example.com/supervisor/upgrade"
 	"github.com/spf13/cobra"
 )
@@ -33,6 +34,10 @@ The exit status is the verdict:
   12  rolled back after the cut-over: the old generation accepts again
   13  committed, but connections were cut at the drain deadline (--wait-drain)`
 
+const dryRunHelp = `
+
+With --dry-run it is 0 if admission would let it start, or 10; nothing is done.`
+
 // attemptFlags are the flags of an upgrade and of a rollback.
 type attemptFlags struct {
 	target
@@ -50,12 +55,16 @@ func (f *attemptFlags) add(cmd *cobra.Command) {
 	f.reconnect = config.Duration(reconnectTime)
 	flags.Var(&f.reconnect, "reconnect", "wait for this `TIME` for the next supervisor if this one is killed")
 	flags.BoolVar(&f.request.Force, "force", false, "go on although admission objects to the moment, or the active generation does not pause")
+	flags.IntVar(&f.request.IfGeneration, "if-generation", 0, "be refused unless generation `N` is the active one: unless nobody was faster")
+	flags.Lookup("if-generation").DefValue = "" // none
+	flags.BoolVar(&f.request.DryRun, "dry-run", false, "ask what admission says, and change nothing")
 	flags.BoolVar(&f.request.WaitDrain, "wait-drain", false, "wait until the old generation, or the candidate that failed, has ended")
 	flags.StringVar(&f.request.Reason, "note", "", "`TEXT` to be repeated in the report: a change number, a name")
 }
 
 func newUpgradeCommand(e environment) *cobra.Command {
 	f := &attemptFlags{target: target{e: e}}
+	var speaking upgrade.Program
 	cmd := &cobra.Command{
 		Use:   "upgrade [NAME] [flags] [-- PROGRAM [ARGS...]]",
 		Short: "Replace what a service runs",
@@ -64,20 +73,29 @@ itself, and only then drain the old one; wait for the verdict.
 
 Without PROGRAM the same command is resolved anew: the ordinary deployment,
 where the file or the symlink behind the path has been replaced. With PROGRAM
-that one is run from now on, in the same directory and environment.
-` + verdictHelp,
+that one is run from now on, in the same directory and environment, and is
+spoken to in the same way unless --protocol says otherwise.
+` + verdictHelp + dryRunHelp,
 		Example: `  supervisor upgrade
+  supervisor upgrade --dry-run
   supervisor upgrade web --wait-drain -- /srv/web/v2/web --listen-name http`,
 		Args: argumentsOf(nameAndProgram),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, program := splitAtDash(cmd, args)
-			if err := f.setProgram(program); err != nil {
+			if _, err := protocol.Parse(speaking.Protocol); err != nil {
+				return usage(cmd, fmt.Errorf("--protocol: %w", err))
+			}
+			if err := f.setProgram(program, speaking); err != nil {
 				return err
 			}
 			return f.attempt(cmd, upgrade.KindUpgrade, name)
 		},
 	}
 	f.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&speaking.Protocol, "protocol", "", "`PROTOCOL` of the program from now on (default: as now)")
+	flags.StringVar(&speaking.Ready, "ready", "", "`WAY` in which the program is seen to be ready (default: as now, or that of a new protocol)")
+	flags.StringVar(&speaking.Stop, "stop-schedule", "", "`SIGNALS` that tell the program to end (default: as now, or those of a new protocol)")
 	return cmd
 }
 
@@ -88,7 +106,7 @@ func newRollbackCommand(e environment) *cobra.Command {
 		Short: "Go back to the release before",
 		Long: `Replace what a service runs by the release that was committed before it, by
 the same steps as an upgrade. While an upgrade runs, undo that upgrade.
-` + verdictHelp,
+` + verdictHelp + dryRunHelp,
 		Args: argumentsOf(nameOnly),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.attempt(cmd, upgrade.KindRollback, only(args))
@@ -124,9 +142,12 @@ func splitAtDash(cmd *cobra.Command, args []string) (name string, program []stri
 }
 
 // setProgram makes a path absolute here, because the supervisor may be in
-// another directory.
-func (f *attemptFlags) setProgram(words []string) error {
+// another directory. speaking is how the program is spoken to.
+func (f *attemptFlags) setProgram(words []string, speaking upgrade.Program) error {
 	if len(words) == 0 {
+		if speaking.Protocol+speaking.Ready+speaking.Stop != "" {
+			f.request.Program = &speaking
+		}
 		return nil
 	}
 	if strings.ContainsRune(words[0], filepath.Separator) {
@@ -136,7 +157,8 @@ func (f *attemptFlags) setProgram(words []string) error {
 		}
 		words = append([]string{path}, words[1:]...)
 	}
-	f.request.Program = &upgrade.Program{Command: words}
+	speaking.Command = words
+	f.request.Program = &speaking
 	return nil
 }
 
@@ -145,6 +167,9 @@ func (f *attemptFlags) setProgram(words []string) error {
 func (f *attemptFlags) attempt(cmd *cobra.Command, kind upgrade.Kind, name string) error {
 	if cmd.Flags().Changed("timeout") && f.request.Timeout <= 0 {
 		return usage(cmd, fmt.Errorf("--timeout must be more than 0: %v", f.request.Timeout))
+	}
+	if cmd.Flags().Changed("if-generation") && f.request.IfGeneration <= 0 {
+		return usage(cmd, fmt.Errorf("--if-generation must be more than 0: %d", f.request.IfGeneration))
 	}
 	client, err := f.client(cmd, name)
 	if err != nil {

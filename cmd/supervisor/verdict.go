@@ -13,7 +13,7 @@ func verdictStatus(r upgrade.Report) int {
 	switch {
 	case r.Verdict == upgrade.Committed && r.Drained && (r.Cut > 0 || r.CutUnknown):
 		return exitCut
-	case r.Verdict == upgrade.Committed:
+	case r.Verdict == upgrade.Committed, r.Verdict == upgrade.Admissible:
 		return exitOK
 	case r.Verdict == upgrade.Refused:
 		return exitRefused
@@ -36,16 +36,23 @@ func verdictInWords(r upgrade.Report) string {
 	case r.Verdict == upgrade.Aborted:
 		text += "; no generation is active, it is being restarted"
 	}
+	if r.DryRun {
+		text = "dry run: " + text
+	}
 	lines := []string{text + ", " + inWords(r.DurationSeconds)}
 	if r.Overruled != "" {
-		lines = append(lines, "admission objected and was overruled: "+r.Overruled)
+		is := "was"
+		if r.DryRun {
+			is = "would be"
+		}
+		lines = append(lines, "admission objected and "+is+" overruled: "+r.Overruled)
 	}
 	for _, q := range r.Queues {
 		if tells(r.Verdict, q) {
 			lines = append(lines, queueInWords(q))
 		}
 	}
-	if r.CandidateAccepted > 0 {
+	if r.CandidateAccepted > 0 || r.CandidateOpen > 0 {
 		lines = append(lines, candidateInWords(r))
 	}
 	if r.Drained {
@@ -64,7 +71,7 @@ func verdictInWords(r upgrade.Report) string {
 // where none was started, since then the reason has said it all, else only if
 // somebody had to wait.
 func tells(v upgrade.Verdict, q upgrade.QueueAccount) bool {
-	if v == upgrade.Refused {
+	if v == upgrade.Refused || v == upgrade.Admissible {
 		return false
 	}
 	return v == upgrade.Aborted || v == upgrade.RolledBack || q.MaxDepth > 0 || q.Drops != nil && *q.Drops > 0
@@ -94,6 +101,9 @@ func queueInWords(q upgrade.QueueAccount) string {
 // candidateInWords tells of the connections that a candidate took with it: of
 // all, only they are in danger.
 func candidateInWords(r upgrade.Report) string {
+	if r.CandidateAccepted == 0 { // only what is open was counted, from outside
+		return fmt.Sprintf("generation %d had %s open, which may be lost", r.To, connections(r.CandidateOpen))
+	}
 	text := fmt.Sprintf("generation %d had accepted %s", r.To, connections(int64(r.CandidateAccepted)))
 	switch open := r.CandidateOpen; {
 	case open <= 0:
@@ -114,7 +124,7 @@ func drainInWords(r upgrade.Report) string {
 	text := fmt.Sprintf("generation %d has ended", ended)
 	switch {
 	case r.Cut > 0:
-		text += fmt.Sprintf("; its drain deadline cut %s", connections(int64(r.Cut)))
+		text += fmt.Sprintf("; it cut %s", connections(int64(r.Cut)))
 	case r.CutUnknown:
 		text += "; connections may have been cut, it could not tell"
 	}

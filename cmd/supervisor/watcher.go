@@ -52,6 +52,11 @@ func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, 
 	}
 }
 
+// Check asks whether the release can be used at all, whatever the moment.
+func (w *watcher) Check(_ context.Context, a upgrade.Admission) error {
+	return w.cfg.Speaks(a.Release.Program)
+}
+
 // Admit checks that the listeners are still what they were, and repairs them
 // where it can: a generation can spoil them for all. Then it asks whether the
 // queues are as they are in an incident, in which nobody should deploy, and
@@ -59,6 +64,10 @@ func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, 
 // could go on from its verdict. A rollback is how incidents
 // end, and so is an upgrade when nothing runs: these are let in all the same.
 func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
+	decided := w.decided
+	if a.DryRun { // which counts for nothing
+		decided = func(string, string, string) {}
+	}
 	if err := w.audit(); err != nil {
 		decision, reason := "refused", metrics.ReasonListeners
 		if errors.Is(err, rundir.ErrGone) {
@@ -67,22 +76,22 @@ func (w *watcher) Admit(ctx context.Context, a upgrade.Admission) error {
 		if a.Force { // which overrules it
 			decision = "let"
 		}
-		w.decided("admission", decision, reason)
+		decided("admission", decision, reason)
 		return err
 	}
 	reason, way, objection := w.object(ctx, a)
 	switch {
 	case objection == nil:
-		w.decided("admission", "let", string(health.ReasonSettled))
+		decided("admission", "let", string(health.ReasonSettled))
 		return nil
 	case a.Kind == upgrade.KindRollback || a.Down:
 		w.log.Warn("the moment is a bad one, and that is no reason to wait", "request", a.Request, "reason", objection)
-		w.decided("admission", "let", reason)
+		decided("admission", "let", reason)
 		return nil
 	case a.Force: // what it says is recorded, and overruled
-		w.decided("admission", "let", reason)
+		decided("admission", "let", reason)
 	default:
-		w.decided("admission", "refused", reason)
+		decided("admission", "refused", reason)
 	}
 	if way != "" {
 		way = "; " + way

@@ -26,9 +26,9 @@ func TestVerdicts(t *testing.T) {
 		{upgrade.Report{Verdict: upgrade.Committed, Reason: "generation 2 is active", From: 1, DurationSeconds: 12.34, Drained: true},
 			exitOK, "committed: generation 2 is active, 12.3 s\ngeneration 1 has ended"},
 		{upgrade.Report{Verdict: upgrade.Committed, Reason: "generation 2 is active", From: 1, DurationSeconds: 75, Drained: true, Cut: 3},
-			exitCut, "committed: generation 2 is active, 1m15s\ngeneration 1 has ended; its drain deadline cut 3 connections"},
+			exitCut, "committed: generation 2 is active, 1m15s\ngeneration 1 has ended; it cut 3 connections"},
 		{upgrade.Report{Verdict: upgrade.Committed, Reason: "generation 2 is active", From: 1, Drained: true, Cut: 1},
-			exitCut, "committed: generation 2 is active, 0 ms\ngeneration 1 has ended; its drain deadline cut 1 connection"},
+			exitCut, "committed: generation 2 is active, 0 ms\ngeneration 1 has ended; it cut 1 connection"},
 		{upgrade.Report{Verdict: upgrade.Committed, Reason: "generation 2 is active", From: 1, Drained: true, CutUnknown: true},
 			exitCut, "committed: generation 2 is active, 0 ms\ngeneration 1 has ended; connections may have been cut, it could not tell"},
 		{upgrade.Report{Verdict: upgrade.Refused, Reason: "upgrade 3 is running (bake)", From: 1},
@@ -39,6 +39,11 @@ func TestVerdicts(t *testing.T) {
 			exitAborted, "aborted: generation 2 exited with status 1; no generation is active, it is being restarted, 0 ms"},
 		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "the supervisor is stopping", From: 1, To: 2, Active: 3},
 			exitAborted, "aborted: the supervisor is stopping; generation 3 is active, 0 ms"},
+		{upgrade.Report{Verdict: upgrade.Admissible, DryRun: true, Reason: "generation 1 would be replaced by /srv/app/v2", From: 1, ToRelease: release, Forced: true,
+			Overruled: "queue http dropped 3 packets"},
+			exitOK, "dry run: admissible: generation 1 would be replaced by /srv/app/v2, 0 ms\nadmission objected and would be overruled: queue http dropped 3 packets"},
+		{upgrade.Report{Verdict: upgrade.Refused, DryRun: true, Reason: "upgrade 3 is running (bake)", From: 1},
+			exitRefused, "dry run: refused: upgrade 3 is running (bake), 0 ms"},
 		{upgrade.Report{Verdict: upgrade.RolledBack, Reason: "generation 2 is unhealthy", From: 1, To: 2},
 			exitRolledBack, "rolled-back: generation 2 is unhealthy, 0 ms"},
 		{upgrade.Report{Verdict: upgrade.RolledBack, Reason: "generation 3 lets the queue stand", From: 2, To: 3, Active: 2, DurationSeconds: 0.4,
@@ -53,9 +58,11 @@ admission objected and was overruled: queue http dropped 3 packets
 queue http: at most 87 of 4096 waiting, longest wait 109 ms, no drops
 queue admin: nothing waited
 generation 3 had accepted 211 connections, of which 12 were open: these may be lost
-generation 3 has ended; its drain deadline cut 12 connections`},
+generation 3 has ended; it cut 12 connections`},
 		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "generation 3 exited with status 1", From: 2, To: 3, Active: 2, CandidateAccepted: 1, CandidateOpen: 1},
 			exitAborted, "aborted: generation 3 exited with status 1; generation 2 is active, 0 ms\ngeneration 3 had accepted 1 connection, of which 1 was open: it may be lost"},
+		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "generation 3 was killed by signal 9", From: 2, To: 3, Active: 2, CandidateOpen: 3},
+			exitAborted, "aborted: generation 3 was killed by signal 9; generation 2 is active, 0 ms\ngeneration 3 had 3 connections open, which may be lost"},
 		{upgrade.Report{Verdict: upgrade.Aborted, Reason: "the gate stayed shut", From: 2, To: 3, Active: 2, CandidateAccepted: 40, Drained: true},
 			exitAborted, "aborted: the gate stayed shut; generation 2 is active, 0 ms\ngeneration 3 had accepted 40 connections, of which none was open\ngeneration 3 has ended"},
 		{upgrade.Report{Verdict: upgrade.Committed, Reason: "generation 3 is active", From: 2, To: 3, Queues: []upgrade.QueueAccount{
@@ -119,13 +126,14 @@ func TestStatusForAPerson(t *testing.T) {
 		Service: "web", PID: 100, Started: ago(50 * time.Hour), Phase: upgrade.PhaseBake, Request: 3,
 		Previous: &v1,
 		Generations: []upgrade.GenerationStatus{
-			{Generation: 1, Role: upgrade.RoleDraining, PID: 101, Release: v1, Started: ago(50 * time.Hour), Active: 2, Accepted: 1000, MemoryBytes: new(uint64(312 << 20)),
+			{Generation: 1, Role: upgrade.RoleDraining, PID: 101, Release: v1, Started: ago(50 * time.Hour), Active: new(int64(2)), Accepted: new(uint64(1000)), MemoryBytes: new(uint64(312 << 20)),
 				Ready: at(ago(50 * time.Hour)), DrainDeadline: at(now.Add(12 * time.Second)),
 				Listeners: []upgrade.ListenerStats{{Name: "http", Active: 2, OldestSeconds: 75}}},
 			{Generation: 2, Role: upgrade.RolePaused, PID: 102, Release: v1, Started: ago(90 * time.Minute), Ready: at(ago(time.Hour))},
-			{Generation: 3, Role: upgrade.RoleActive, PID: 103, Release: v2, Started: ago(1234 * time.Millisecond), Accepted: 7, Active: 1, Ready: at(ago(time.Second))},
+			{Generation: 3, Role: upgrade.RoleActive, PID: 103, Release: v2, Started: ago(1234 * time.Millisecond), Accepted: new(uint64(7)), Active: new(int64(1)), Ready: at(ago(time.Second))},
 			{Generation: 4, Role: upgrade.RoleDraining, PID: 104, Release: v1, Started: ago(time.Minute), DrainDeadline: at(ago(time.Second))},
 			{Generation: 5, Role: upgrade.RoleCandidate, Release: v2, Started: now},
+			{Generation: 6, Role: upgrade.RoleDraining, PID: 106, Program: 107, Release: v1, Started: ago(time.Minute), Active: new(int64(12)), DrainDeadline: at(now.Add(time.Second))},
 		},
 		Listeners: []upgrade.ListenerStatus{
 			{Name: "http", Network: "tcp", Address: "127.0.0.1:8080", Queue: &upgrade.QueueStatus{Depth: 3, Limit: 4096, OldestSeconds: new(0.012), Drops: new(uint64(7))}},

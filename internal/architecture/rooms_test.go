@@ -56,7 +56,7 @@ var rooms = []room{
 	{
 		path: "upgrade", // decides; knows neither health nor systemd nor metrics
 		ours: []string{"fdpass"}, others: []string{sys},
-		only:  map[string][]string{"fdpass": {"process_linux.go", "adoption_linux.go", "conversation_linux.go", "launcher_linux.go", "rendezvous_linux.go", "rejoin_linux.go", "gather_linux.go"}},
+		only:  map[string][]string{"fdpass": {"process_linux.go", "adoption_linux.go", "conversation_linux.go", "figures_linux.go", "launcher_linux.go", "rendezvous_linux.go", "rejoin_linux.go", "gather_linux.go"}},
 		files: allOf([]string{"check.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
 	},
 	{path: "fdpass", others: []string{sys}},
@@ -94,7 +94,7 @@ var rooms = []room{
 	{path: "cmd/supervisor/internal/protocol", ours: []string{"fdpass"}, others: []string{sys}},
 	{
 		path:   "cmd/supervisor/internal/shim",
-		ours:   []string{"fdpass", "internal/rejoin", "upgrade", "cmd/supervisor/internal/protocol"}, // of upgrade: CleanEnv
+		ours:   []string{"fdpass", "health", "internal/orphan", "internal/rejoin", "upgrade", "cmd/supervisor/internal/protocol"}, // of upgrade: CleanEnv
 		others: []string{sys},
 	},
 	{

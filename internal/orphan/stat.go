@@ -15,6 +15,7 @@ type Process struct {
 	Name        string // of its program, shortened to 15 bytes by the kernel
 
 	group   int
+	flags   int
 	state   byte
 	threads int
 }
@@ -24,6 +25,9 @@ type Process struct {
 func (p Process) dead() bool {
 	return p.state == 'X' || p.state == 'Z' && p.threads <= 1
 }
+
+// exiting is PF_EXITING of include/linux/sched.h: the process closes what it has.
+const exiting = 0x4
 
 var errStat = errors.New("this is no stat file of a process")
 
@@ -46,7 +50,7 @@ func parseStat(text []byte) (Process, error) {
 		return n
 	}
 	p.PID = number(strings.TrimSpace(string(text[:open])))
-	p.Parent, p.group, p.threads = number(fields[1]), number(fields[2]), number(fields[17])
+	p.Parent, p.group, p.flags, p.threads = number(fields[1]), number(fields[2]), number(fields[6]), number(fields[17])
 	start, wrong := strconv.ParseUint(fields[19], 10, 64)
 	p.Start = start
 	if errors.Join(err, wrong) != nil || p.PID < 1 || p.Parent < 0 {

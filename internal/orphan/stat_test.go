@@ -11,7 +11,7 @@ const statLine = "12 (a) b (c) S 3 4 5 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 2 0 987
 func TestParseStat(t *testing.T) {
 	t.Parallel()
 	p, err := parseStat([]byte(statLine))
-	want := Process{PID: 12, Parent: 3, Start: 987654, Name: "a) b (c", group: 4, state: 'S', threads: 2}
+	want := Process{PID: 12, Parent: 3, Start: 987654, Name: "a) b (c", group: 4, flags: 4194560, state: 'S', threads: 2}
 	if err != nil || p != want {
 		t.Errorf("%+v, %v; want %+v", p, err, want)
 	}

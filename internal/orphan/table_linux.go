@@ -1,6 +1,7 @@
 package orphan
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +26,16 @@ func readTable() ([]Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list processes: %w", err)
 	}
+	return readAll(context.Background(), numbers)
+}
+
+// readAll reads what there is to tell of processes, but for those that have ended.
+func readAll(ctx context.Context, numbers []int) ([]Process, error) {
 	table := make([]Process, 0, len(numbers))
-	for _, pid := range numbers {
+	for i, pid := range numbers {
+		if i%256 == 0 && ctx.Err() != nil {
+			return nil, fmt.Errorf("cannot look at all processes: %w", context.Cause(ctx))
+		}
 		p, err := readProcess(pid)
 		if isGone(err) {
 			continue

@@ -123,17 +123,18 @@ func (c Config) UpgradeProgram() upgrade.Program {
 // Policy is the part of c that package upgrade keeps.
 func (c Config) Policy() upgrade.Policy {
 	return upgrade.Policy{
-		ReadyTimeout: time.Duration(c.ReadyTimeout),
-		Overlap:      time.Duration(c.Overlap),
-		GateTimeout:  time.Duration(c.GateTimeout),
-		PauseTimeout: time.Duration(c.PauseTimeout),
-		Bake:         time.Duration(c.Bake),
-		DrainTimeout: time.Duration(c.DrainTimeout),
-		StopGrace:    time.Duration(c.StopGrace),
-		BackoffMin:   time.Duration(c.BackoffMin),
-		BackoffMax:   time.Duration(c.BackoffMax),
-		StableAfter:  time.Duration(c.StableAfter),
-		MaxDraining:  c.MaxDraining,
+		AdmissionTimeout: time.Duration(c.ReadyTimeout),
+		ReadyTimeout:     time.Duration(c.ReadyTimeout),
+		Overlap:          time.Duration(c.Overlap),
+		GateTimeout:      time.Duration(c.GateTimeout),
+		PauseTimeout:     time.Duration(c.PauseTimeout),
+		Bake:             time.Duration(c.Bake),
+		DrainTimeout:     time.Duration(c.DrainTimeout),
+		StopGrace:        time.Duration(c.StopGrace),
+		BackoffMin:       time.Duration(c.BackoffMin),
+		BackoffMax:       time.Duration(c.BackoffMax),
+		StableAfter:      time.Duration(c.StableAfter),
+		MaxDraining:      c.MaxDraining,
 	}
 }
 

@@ -120,6 +120,18 @@ func (c Config) checkProgram() error {
 	return err
 }
 
+// Speaks says why r could not be spoken to as it asks for, with c for the rest.
+func (c Config) Speaks(r upgrade.Program) error {
+	var wrong []error
+	c.Protocol, c.Ready, c.StopSchedule = r.Protocol, r.Ready, r.Stop
+	c.checkProtocol(func(key string, err error) {
+		if err != nil {
+			wrong = append(wrong, &SettingError{Key: key, Err: err})
+		}
+	})
+	return errors.Join(wrong...)
+}
+
 // checkProtocol looks at how the program is spoken to.
 func (c Config) checkProtocol(check func(key string, err error)) {
 	p, err := protocol.Parse(c.Protocol)

@@ -67,7 +67,7 @@ func (s *Server) await(request uint64) waiter {
 // complete takes the directory and the environment of a new program from what
 // runs now, where the request does not give them.
 func (s *Server) complete(ctx context.Context, r *upgrade.Request) error {
-	if r.Program == nil || r.Program.Dir != "" && r.Program.Env != nil {
+	if r.Program == nil || len(r.Program.Command) == 0 || r.Program.Dir != "" && r.Program.Env != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)

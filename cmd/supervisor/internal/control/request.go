@@ -63,6 +63,9 @@ func checkRequest(r upgrade.Request) error {
 	if r.Timeout < 0 {
 		return fmt.Errorf("timeout_ns: must not be negative: %d", r.Timeout)
 	}
+	if r.IfGeneration < 0 {
+		return fmt.Errorf("if_generation: generations are numbered from 1: %d", r.IfGeneration)
+	}
 	if len(r.Reason) > maxNote {
 		return fmt.Errorf("reason: has %d bytes, more than %d", len(r.Reason), maxNote)
 	}
@@ -76,9 +79,11 @@ func checkRequest(r upgrade.Request) error {
 }
 
 // checkProgram refuses what could not be run, and a path whose meaning would
-// depend on a directory that the caller does not know.
+// depend on a directory that the caller does not know. A program without a command
+// is the one that runs, spoken to otherwise.
 func checkProgram(p upgrade.Program) error {
-	if len(p.Command) == 0 || p.Command[0] == "" {
+	speaks := p.Protocol != "" || p.Ready != "" || p.Stop != ""
+	if len(p.Command) == 0 && !speaks || len(p.Command) > 0 && p.Command[0] == "" {
 		return errors.New("program.command: no program given")
 	}
 	for _, word := range append(p.Command, p.Dir) {
@@ -86,7 +91,7 @@ func checkProgram(p upgrade.Program) error {
 			return fmt.Errorf("program: %q contains a NUL byte", word)
 		}
 	}
-	if name := p.Command[0]; strings.ContainsRune(name, '/') && !filepath.IsAbs(name) {
+	if name := first(p.Command); strings.ContainsRune(name, '/') && !filepath.IsAbs(name) {
 		return fmt.Errorf("program.command: %q is a relative path; give an absolute one, or a name to be looked up in PATH", name)
 	}
 	if p.Dir != "" && !filepath.IsAbs(p.Dir) {
@@ -99,4 +104,11 @@ func checkProgram(p upgrade.Program) error {
 		return fmt.Errorf("program.env_files: %w", err)
 	}
 	return nil
+}
+
+func first(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
 }

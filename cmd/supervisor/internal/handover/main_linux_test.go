@@ -55,7 +55,7 @@ func sample() State {
 		s.Supervisor.Generations = append(s.Supervisor.Generations, upgrade.ProcessState{
 			Generation: n, Release: release, PID: 1000 + n, StartTicks: 123456, Token: "0123456789abcdef0123456789abcdef", Joined: true,
 			ProbeSocket: fmt.Sprintf("/run/supervisor/shop/generation-%d.sock", n), Library: "service/1", Capabilities: []string{"pause", "stats", "probe", "hold"},
-			Listeners: []upgrade.ListenerStats{{Name: "http", Accepted: 123456, Active: 12, OldestSeconds: 1.5}, {Name: "admin"}},
+			Listeners: []upgrade.ListenerStats{{Name: "http", Accepted: new(uint64(123456)), Active: 12, OldestSeconds: 1.5}, {Name: "admin"}},
 			Started:   at, Ready: at, Channel: 20 + n,
 		})
 	}

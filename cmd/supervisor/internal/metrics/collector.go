@@ -74,8 +74,11 @@ func (c *statusCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		for _, l := range known(g.Listeners, status.Listeners) {
 			gauge(c.connections, float64(l.Active), number, l.Name)
+			if l.Accepted == nil { // counted from outside, and no more is known
+				continue
+			}
 			gauge(c.oldest, l.OldestSeconds, number, l.Name)
-			out <- prometheus.MustNewConstMetric(c.accepted, prometheus.CounterValue, float64(l.Accepted), number, l.Name)
+			out <- prometheus.MustNewConstMetric(c.accepted, prometheus.CounterValue, float64(*l.Accepted), number, l.Name)
 		}
 	}
 }

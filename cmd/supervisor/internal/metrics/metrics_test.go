@@ -16,9 +16,9 @@ import (
 func status(context.Context) (upgrade.Status, error) {
 	stats := func(accepted uint64, active int64) []upgrade.ListenerStats {
 		return []upgrade.ListenerStats{
-			{Name: "http", Accepted: accepted, Active: active, OldestSeconds: 1.5},
-			{Name: "http", Accepted: 1},     // said twice
-			{Name: "unknown", Accepted: 99}, // not ours
+			{Name: "http", Accepted: &accepted, Active: active, OldestSeconds: 1.5},
+			{Name: "http", Accepted: new(uint64(1))},     // said twice
+			{Name: "unknown", Accepted: new(uint64(99))}, // not ours
 		}
 	}
 	return upgrade.Status{
@@ -28,6 +28,7 @@ func status(context.Context) (upgrade.Status, error) {
 			{Generation: 1, Role: upgrade.RoleDraining, Listeners: stats(100, 3)},
 			{Generation: 2, Role: upgrade.RoleDraining, Listeners: stats(10, 2)},
 			{Generation: 3, Role: upgrade.RoleActive, Listeners: stats(5, 1), MemoryBytes: new(uint64(6 << 20))},
+			{Generation: 4, Role: upgrade.RoleDraining, Listeners: []upgrade.ListenerStats{{Name: "http", Active: 7}}}, // counted from outside
 		},
 	}, nil
 }
@@ -52,6 +53,7 @@ supervisor_build_info{goversion="go1",revision="abc",version="v1"} 1
 supervisor_connections{generation="1",listener="http"} 3
 supervisor_connections{generation="2",listener="http"} 2
 supervisor_connections{generation="3",listener="http"} 1
+supervisor_connections{generation="4",listener="http"} 7
 # HELP supervisor_connections_accepted_total Connections that a generation has accepted.
 # TYPE supervisor_connections_accepted_total counter
 supervisor_connections_accepted_total{generation="1",listener="http"} 100
@@ -67,7 +69,7 @@ supervisor_generation_memory_bytes{generation="3",role="active"} 6.291456e+06
 # TYPE supervisor_generations gauge
 supervisor_generations{role="active"} 1
 supervisor_generations{role="candidate"} 0
-supervisor_generations{role="draining"} 2
+supervisor_generations{role="draining"} 3
 supervisor_generations{role="killed"} 0
 supervisor_generations{role="paused"} 0
 supervisor_generations{role="restarting"} 0

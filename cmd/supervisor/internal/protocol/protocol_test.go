@@ -49,16 +49,16 @@ func TestTableOfTheDocuments(t *testing.T) {
 		t.Fatalf("%s has no place for the table", name)
 	}
 	var b strings.Builder
-	b.WriteString("\n| `--protocol` | listeners arrive | ready by | told to end by | pauses, tells of its connections | blocking |\n|---|---|---|---|---|---|\n")
+	b.WriteString("\n| `--protocol` | listeners arrive | ready by | told to end by | pauses | its connections are known | blocking |\n|---|---|---|---|---|---|---|\n")
 	for _, p := range All() {
-		can, blocks, stop := "no", "no", "`"+p.Stop.String()+"`"
+		can, known, blocks, stop := "no", "open ones: counted from outside", "no", "`"+p.Stop.String()+"`"
 		if p.Pauses && p.Reports {
-			can, stop = "yes", "a message"
+			can, known, stop = "yes", "it tells of all", "a message"
 		}
 		if p.Blocking {
 			blocks = "yes"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s: %s |\n", p.Name, p.Hands, p.Readies, stop, can, blocks, p.Because)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s: %s |\n", p.Name, p.Hands, p.Readies, stop, can, known, blocks, p.Because)
 	}
 	b.WriteString("\n")
 	if was == b.String() {

@@ -92,7 +92,7 @@ func (s *shim) lostSupervisor(ctx context.Context) {
 	s.log.Info("the channel to the supervisor ended; the program serves on")
 	// Introduce is called by another goroutine: what it says is of this moment. What
 	// changes meanwhile is said when the session begins.
-	said := fdpass.Rejoin{Ready: s.ready, Draining: s.draining, Library: library(s.cfg)}
+	said := fdpass.Rejoin{Ready: s.ready, Draining: s.draining, Library: library(s.cfg), Capabilities: capabilities()}
 	search := rejoin.Search{
 		Last: last.welcome, Log: s.log, Holds: s.holds,
 		Introduce: func() fdpass.Rejoin { return said },
@@ -132,6 +132,7 @@ func (s *shim) holds() (all []fdpass.Listener, failed error) {
 func (s *shim) rejoined(home rejoin.Home) {
 	s.session = s.newSession(home.Conn, home.Welcome)
 	s.log.Info("rejoined", "listeners", home.Given)
+	s.tellCounts()
 	if s.ready && !home.Said.Ready {
 		s.say(fdpass.Ready{})
 	}

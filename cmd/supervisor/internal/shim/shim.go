@@ -3,13 +3,14 @@
 //
 // A shim is a process between the supervisor and one program. To the supervisor
 // it is the generation: it takes the listeners, says ready when the program is,
-// passes orders on as the signals that the program understands, and ends as the
-// program does. It outlives its supervisor, rejoins the next one and gives it the
+// passes orders on as the signals that the program understands, counts the
+// program's connections from outside, and ends as the program does. It outlives its supervisor, rejoins the next one and gives it the
 // listeners back, so that nothing of that depends on the program. The program
 // is its child, in the same process group and the same control group.
 //
 // A program that is spoken to in this way cannot pause. What the shim says of
-// itself is what the program can do: it states no capability.
+// itself is what the program can do, and what can be seen of it: it states no
+// capability but to tell of open connections.
 package shim
 
 import (
@@ -26,6 +27,7 @@ import (
 
 	"example.com/supervisor/cmd/supervisor/internal/protocol"
 	"example.com/supervisor/fdpass"
+	"example.com/supervisor/health"
 	"example.com/supervisor/internal/rejoin"
 )
 
@@ -61,6 +63,9 @@ type shim struct {
 	words     chan word
 	over      chan struct{} // closed at the end
 	program   *program
+	counting  *counting // nil: nobody wants counts
+	open      []health.Connections
+	uncounted bool         // the log has been told why
 	pid       atomic.Int64 // of the program
 	ready     bool
 	failed    string // what went wrong, to be said again to another supervisor
@@ -85,7 +90,7 @@ func Run(ctx context.Context, cfg Config) (syscall.WaitStatus, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cannot stand between a supervisor and %s: %w", cfg.Path, err)
 	}
-	welcome, listeners, probe, err := fdpass.Accept(conn, fdpass.Hello{Library: library(cfg)})
+	welcome, listeners, probe, err := fdpass.Accept(conn, fdpass.Hello{Library: library(cfg), Capabilities: capabilities()})
 	if err != nil {
 		return 0, errors.Join(err, conn.Close())
 	}
@@ -104,6 +109,9 @@ func Run(ctx context.Context, cfg Config) (syscall.WaitStatus, error) {
 // library is what the supervisor is told of who speaks.
 func library(cfg Config) string { return "shim/" + string(cfg.Protocol.Name) }
 
+// capabilities are what the shim says that it can.
+func capabilities() []string { return []string{fdpass.CanActive} }
+
 func (s *shim) run(ctx context.Context) (syscall.WaitStatus, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -116,6 +124,8 @@ func (s *shim) run(ctx context.Context) (syscall.WaitStatus, error) {
 		return 0, err
 	}
 	defer s.program.release()
+	s.startCounting(ctx)
+	defer s.counting.stop()
 	s.step = time.NewTimer(0)
 	if !s.step.Stop() {
 		<-s.step.C
@@ -137,6 +147,8 @@ func (s *shim) run(ctx context.Context) (syscall.WaitStatus, error) {
 			s.rejoined(next)
 		case sig := <-signals:
 			s.pass(sig.(syscall.Signal))
+		case seen := <-s.counting.looks():
+			s.counted(seen)
 		case <-s.step.C:
 			s.nextStep()
 		}
@@ -175,12 +187,18 @@ func (s *shim) obey(m fdpass.Message) {
 	}
 }
 
-// drain begins to tell the program to end.
+// drain begins to tell the program to end, once its connections have been looked at
+// once more: of one that dies of it there is nothing to be counted afterwards.
 func (s *shim) drain() {
-	if !s.draining {
-		s.draining = true
-		s.nextStep()
+	if s.draining {
+		return
 	}
+	s.draining = true
+	if !s.counting.hasten() {
+		s.nextStep()
+		return
+	}
+	s.step.Reset(lookFirst)
 }
 
 // nextStep takes the next step of the schedule.
@@ -206,14 +224,19 @@ func (s *shim) pass(sig syscall.Signal) {
 	s.program.signal(sig)
 }
 
-// hasEnded answers the orders to drain if the program ended as it was told.
-// Whether it has cut connections is known to itself alone: where it had to be
-// told twice, the answer is left out, and the supervisor says so.
+// hasEnded answers the orders to drain if the program ended as it was told. One that
+// had to be told twice has cut what it had open when it was last looked at.
 func (s *shim) hasEnded(status syscall.WaitStatus) {
-	if s.draining && s.sent == 1 && status.Exited() && status.ExitStatus() == 0 && s.session != nil {
-		for _, id := range s.orders {
-			s.session.tell(fdpass.Drained{ID: id})
-		}
+	if !s.draining || !status.Exited() || status.ExitStatus() != 0 || s.session == nil {
+		return
+	}
+	answer := fdpass.Drained{}
+	if s.sent > 1 {
+		answer.Cut, answer.Unknown = s.left()
+	}
+	for _, id := range s.orders {
+		answer.ID = id
+		s.session.tell(answer)
 	}
 }
 
