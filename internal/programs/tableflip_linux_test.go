@@ -1,12 +1,11 @@
 package programs
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +38,11 @@ func (s *site) upgradesItself() {
 	if err := cmd.Start(); err != nil {
 		s.Fatal(err)
 	}
+	s.Cleanup(func() { // of a test that has failed
+		if pid := s.running(); pid != 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
 	s.poll("the program to listen", func() bool {
 		conn, err := net.Dial("tcp", s.address)
 		if err == nil {
@@ -48,12 +52,9 @@ func (s *site) upgradesItself() {
 	})
 	run := s.load()
 	answered(s, run, 20)
-	var next int
-	s.poll("the next version", func() bool { // it hears nothing before it is ready itself
-		_ = cmd.Process.Signal(syscall.SIGHUP)
-		next = childOf(cmd.Process.Pid)
-		return next != 0
-	})
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		s.Fatal(err)
+	}
 	if err := cmd.Wait(); err != nil {
 		s.Errorf("the version before ended badly: %v", err)
 	}
@@ -61,23 +62,25 @@ func (s *site) upgradesItself() {
 	if r := run.Stop(); r.Failed > 0 {
 		s.Errorf("by itself %d of %d requests failed: %s", r.Failed, r.Requests, failures(r))
 	}
-	// It is a child of this process now, see TestMain.
+	next := s.running()
+	if next == 0 {
+		s.Fatal("there is no next version")
+	}
 	if err := syscall.Kill(next, syscall.SIGTERM); err != nil {
 		s.Error(err)
 	}
-	if _, err := syscall.Wait4(next, nil, 0, nil); err != nil {
+	if _, err := syscall.Wait4(next, nil, 0, nil); err != nil { // it is a child of this process now, see TestMain
 		s.Error(err)
 	}
 }
 
-// childOf is a child of a process; 0 if it has none.
-func childOf(pid int) int {
-	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	for _, task := range tasks {
-		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, task.Name()))
-		if first, _, ok := strings.Cut(string(text), " "); ok {
-			child, _ := strconv.Atoi(first)
-			return child
+// running is the process of the site's program; 0 if there is none.
+func (s *site) running() int {
+	links, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, link := range links {
+		if path, err := os.Readlink(link); err == nil && path == s.words()[0] {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+			return pid
 		}
 	}
 	return 0
