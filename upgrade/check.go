@@ -277,7 +277,7 @@ func (s *MachineState) checkService() error {
 		return errors.New("the service is being stopped and goes on")
 	case s.Failure != "" && !s.Stopping:
 		return fmt.Errorf("has failed (%s) and is not being stopped", s.Failure)
-	case s.Release == nil && (serving || s.Previous != nil):
+	case s.Release == nil && serving:
 		return errors.New("there is an active generation, and no release was committed")
 	case s.Release != nil && s.Generations == 0:
 		return errors.New("a release was committed, and no generation was started")

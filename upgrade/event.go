@@ -15,9 +15,11 @@ type TimerID uint64
 // Events from the supervisor's own life and from its callers.
 type (
 	// Boot starts the first generation. No generation gets a number up to After.
+	// Previous is what a rollback goes to; nil if there is nothing.
 	Boot struct {
-		Release Release
-		After   int
+		Release  Release
+		Previous *Release
+		After    int
 	}
 	// Requested is a caller's request. Request numbers are never reused.
 	Requested struct {

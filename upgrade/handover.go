@@ -49,6 +49,7 @@ func (s *Supervisor) handOver(hand func(State) error) error {
 	for i := range state.Generations {
 		state.Generations[i].Channel = channels[state.Generations[i].Generation]
 	}
+	state.Kept = s.cfg.Kept.state()
 	return hand(state)
 }
 
@@ -180,6 +181,13 @@ func (s *Supervisor) recall() {
 func (s *Supervisor) goOn() {
 	defer s.show() // also where nothing is to be done
 	from := s.cfg.From
+	s.cfg.Kept.inherit(from.Kept)
+	for _, r := range []*Release{s.machine.release, s.machine.previous} {
+		if r != nil {
+			s.cfg.Kept.keep(*r)
+			s.cfg.Kept.unpin(*r)
+		}
+	}
 	alive := func(n int) bool {
 		return !s.cfg.Killed || slices.ContainsFunc(s.cfg.Survivors, func(v Survivor) bool { return v.Generation == n })
 	}
@@ -189,7 +197,11 @@ func (s *Supervisor) goOn() {
 				release: p.Release, started: p.Started, ready: p.Ready, drainDeadline: p.drainsUntil(), drainUntil: p.DrainUntil,
 				process: s.cfg.Launcher.Adopt(p, s.fromProcess),
 			}
+			s.cfg.Kept.adopt(p.Release, p.PID)
 		}
+	}
+	if c := s.machine.candidate; c != nil && s.machine.release == nil {
+		s.first = &Report{Kind: KindStart, Started: s.started, To: c.number, ToRelease: c.release.copy()}
 	}
 	if s.cfg.Killed {
 		for request := range s.callers {

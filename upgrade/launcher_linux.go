@@ -31,6 +31,9 @@ type LauncherConfig struct {
 	// Keeper, if set, keeps hold of all processes of a generation; otherwise
 	// its process group is all that is known of it.
 	Keeper Keeper
+	// Kept, if set, has what releases are started from where their paths lead
+	// elsewhere by then; the launcher borrows it.
+	Kept *Kept
 	// Execute, if set, says what is executed to run a release as a generation, and
 	// with which arguments; otherwise that is the release itself.
 	Execute func(generation int, r Release) (path string, argv []string)

@@ -116,7 +116,7 @@ func (m *Machine) boot(e Boot) {
 	if m.generations > 0 || m.stopping {
 		return
 	}
-	m.generations = e.After
+	m.generations, m.previous = e.After, e.Previous
 	m.launchCandidate(e.Release)
 }
 

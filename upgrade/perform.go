@@ -23,9 +23,11 @@ func (s *Supervisor) step(e Event) {
 	for _, a := range actions {
 		s.note(a)
 	}
+	s.noteFirst()
 	if e, ok := e.(Exited); ok {
 		s.forget(e.Generation)
 	}
+	s.retain()
 	s.persist()
 	for _, answer := range s.answers {
 		answer()
@@ -45,6 +47,43 @@ func (s *Supervisor) step(e Event) {
 	if len(actions) > 0 {
 		s.show()
 	}
+}
+
+// noteFirst tells how the first start ended, once it has. One that was called off
+// says nothing of its release.
+func (s *Supervisor) noteFirst() {
+	r, m := s.first, s.machine
+	switch {
+	case r == nil:
+		return
+	case m.release != nil:
+		r.Verdict, r.Reason, r.Active = Committed, fmt.Sprintf("generation %d is active", r.To), r.To
+	case m.failure != "":
+		r.Verdict, r.Reason = Aborted, m.failure+s.stranger
+	case !m.stopping:
+		return
+	}
+	s.first = nil
+	r.DurationSeconds = time.Since(r.Started).Seconds()
+	if r.Verdict != "" && s.cfg.Began != nil {
+		s.cfg.Began(*r)
+	}
+}
+
+// retain keeps the files of all releases that may have to be started again, and
+// those that run.
+func (s *Supervisor) retain() {
+	m := s.machine
+	all := []*Release{m.release, m.previous}
+	for _, g := range []*generation{m.candidate, m.active, m.paused} {
+		if g != nil {
+			all = append(all, &g.release)
+		}
+	}
+	for _, g := range s.generations {
+		all = append(all, &g.release)
+	}
+	s.cfg.Kept.retain(all)
 }
 
 // show shows what there is to see.
@@ -146,8 +185,10 @@ func (s *Supervisor) admit(a Admit) {
 	s.callers[a.Request].callOff = cancel
 	s.tasks.Go(func() {
 		defer cancel()
-		release, err := resolveFor(a)
+		release, err := s.resolveFor(a)
 		if err == nil {
+			s.cfg.Kept.keep(release) // until the machine has it, or does not want it
+			defer s.cfg.Kept.unpin(release)
 			admission.Release = release
 			err = s.cfg.Watcher.Check(ctx, admission)
 		}
@@ -176,9 +217,10 @@ func (s *Supervisor) overrule(request uint64, objection string) {
 	})
 }
 
-func resolveFor(a Admit) (Release, error) {
+func (s *Supervisor) resolveFor(a Admit) (Release, error) {
 	if a.Release != nil {
-		return *a.Release, a.Release.Check()
+		_, err := s.cfg.Kept.start(*a.Release)
+		return *a.Release, err
 	}
 	return Resolve(a.Program)
 }
@@ -186,7 +228,9 @@ func resolveFor(a Admit) (Release, error) {
 func (s *Supervisor) launch(a Launch) {
 	if s.machine.role(a.Generation) == RoleRestarting {
 		s.restarts++
-		if err := a.Release.Check(); err != nil {
+		if from, err := s.cfg.Kept.start(a.Release); err == nil && from.Path != a.Release.Path {
+			s.log.Info("the service is started again from a file that is not at its path any more, and was kept", "generation", a.Generation, "path", a.Release.Path)
+		} else if err != nil {
 			s.log.Warn("the service is started again from another file than before", "generation", a.Generation, "reason", err)
 		}
 	}

@@ -174,11 +174,12 @@ func (p *process) start() (*fdpass.Conn, error) {
 func (p *process) command(channel *os.File) *exec.Cmd {
 	cfg := p.launcher.cfg
 	group := p.hold.Group()
-	path, argv := cfg.Execute(p.number, p.release)
+	from, _ := cfg.Kept.start(p.release) // who knows better has logged why it cannot be as it was
+	path, argv := cfg.Execute(p.number, from)
 	return &exec.Cmd{
 		Path: path,
 		Args: argv,
-		Dir:  p.release.WorkingDir(),
+		Dir:  from.WorkingDir(),
 		Env: slices.Concat(CleanEnv(cfg.BaseEnv), p.release.Environment(), p.hold.Env(),
 			[]string{EnvGeneration + "=" + strconv.Itoa(p.number), fdpass.EnvFD + "=3"}),
 		Stdout:     cfg.Stdout,

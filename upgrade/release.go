@@ -65,6 +65,9 @@ type Release struct {
 	// Root is the working directory with every symlink resolved; empty means
 	// the supervisor's own.
 	Root string `json:"root,omitempty"`
+	// RootFile is the identity of the directory at Root when it was resolved:
+	// device and inode.
+	RootFile string `json:"root_file,omitempty"`
 	// FileEnv are the entries that the environment files had.
 	FileEnv []string `json:"file_env,omitempty"`
 	// EnvDigest identifies the contents of FileEnv and Env; empty if there are
@@ -116,7 +119,7 @@ func Resolve(p Program) (Release, error) {
 	if len(p.Command) == 0 || p.Command[0] == "" {
 		return Release{}, errors.New("no program given")
 	}
-	root, err := resolveDir(p.Dir)
+	root, rootFile, err := resolveDir(p.Dir)
 	if err != nil {
 		return Release{}, err
 	}
@@ -136,36 +139,65 @@ func Resolve(p Program) (Release, error) {
 	if err != nil {
 		return Release{}, err
 	}
-	r := Release{Program: p, Path: resolved, Root: root, FileEnv: env, BuildID: buildID(resolved), File: file}
+	r := Release{Program: p, Path: resolved, Root: root, RootFile: rootFile, FileEnv: env, BuildID: buildID(resolved), File: file}
 	r.EnvDigest = digest(r.Environment())
 	return r, nil
 }
 
 // resolveDir follows the symlinks of a working directory.
-func resolveDir(dir string) (string, error) {
+func resolveDir(dir string) (root, identity string, err error) {
 	if dir == "" {
-		return "", nil
+		return "", "", nil
 	}
-	info, err := os.Stat(dir)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("working directory: %w", err)
-	case !info.IsDir():
-		return "", fmt.Errorf("working directory %s is not a directory", dir)
+	info, err := statDir(dir)
+	if err != nil {
+		return "", "", err
 	}
-	root, err := filepath.EvalSymlinks(dir)
+	root, err = filepath.EvalSymlinks(dir)
 	if err == nil {
 		root, err = filepath.Abs(root)
 	}
-	if err != nil {
-		return "", fmt.Errorf("working directory %s: %w", dir, bare(err))
+	if err == nil {
+		identity, err = identify(info)
 	}
-	return root, nil
+	if err != nil {
+		return "", "", fmt.Errorf("working directory %s: %w", dir, bare(err))
+	}
+	return root, identity, nil
 }
 
-// Check says whether the file of r is still the one that was resolved: the
-// condition for going back to r.
+func statDir(dir string) (fs.FileInfo, error) {
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("working directory: %w", err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("working directory %s is not a directory", dir)
+	}
+	return info, nil
+}
+
+// identify tells a file from what else has its path, or will have: the identity
+// of a directory is not that of what is in it.
+func identify(info fs.FileInfo) (string, error) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return "", fmt.Errorf("the system does not tell its inode: %w", errors.ErrUnsupported)
+	case info.IsDir():
+		return fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
+	}
+	return fmt.Sprintf("%d:%d:%d:%d", st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano()), nil
+}
+
+// Check says whether the file of r is still the one that was resolved, and its
+// directory still there: the condition for going back to r.
 func (r Release) Check() error {
+	if dir := r.WorkingDir(); dir != "" {
+		if _, err := statDir(dir); err != nil {
+			return err
+		}
+	}
 	file, err := executable(r.Path)
 	if err != nil {
 		return err
@@ -174,6 +206,22 @@ func (r Release) Check() error {
 		return fmt.Errorf("program %s has been replaced since that release ran; give every release a path of its own, and a symlink to the current one", r.Path)
 	}
 	return nil
+}
+
+// Revive completes a release of which only what is shown was written down, where
+// env are the entries that its Program had. It is refused where its file, its
+// directory or its environment are not what they were.
+func Revive(shown Release, env []string) (Release, error) {
+	r := *shown.copy()
+	r.Env = slices.Clone(env)
+	var err error
+	if r.FileEnv, err = readEnvFiles(r.EnvFiles); err != nil {
+		return Release{}, err
+	}
+	if digest(r.Environment()) != r.EnvDigest {
+		return Release{}, errors.New("its environment is not known any more: env or the environment files have changed since")
+	}
+	return r, r.Check()
 }
 
 // locate makes name absolute without resolving symlinks.
@@ -202,11 +250,11 @@ func executable(path string) (string, error) {
 	case info.Mode().Perm()&0o111 == 0:
 		return "", fmt.Errorf("program %s is not executable (mode %v); try chmod +x: %w", path, info.Mode().Perm(), fs.ErrPermission)
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return "", fmt.Errorf("program %s: the system does not tell its inode: %w", path, errors.ErrUnsupported)
+	identity, err := identify(info)
+	if err != nil {
+		return "", fmt.Errorf("program %s: %w", path, err)
 	}
-	return fmt.Sprintf("%d:%d:%d:%d", st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano()), nil
+	return identity, nil
 }
 
 // bare is err without the name of the system call and the path, which its

@@ -27,6 +27,9 @@ const (
 	KindUpgrade Kind = "upgrade"
 	// KindRollback replaces the active release by the one before it.
 	KindRollback Kind = "rollback"
+	// KindStart is of a report of the first start of a supervisor's service, for
+	// which nobody asks.
+	KindStart Kind = "start"
 )
 
 // A Request asks for an upgrade.
@@ -190,6 +193,8 @@ type Status struct {
 	// Release is what runs, or is to run; Previous is what rollback would start.
 	Release  *Release `json:"release,omitempty"`
 	Previous *Release `json:"previous_release,omitempty"`
+	// RollbackTrouble is why Previous could not be started; "" if it could.
+	RollbackTrouble string `json:"rollback_trouble,omitempty"`
 	// Reports are the latest verdicts, newest last.
 	Reports []Report `json:"reports"`
 }

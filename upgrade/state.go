@@ -24,6 +24,9 @@ type State struct {
 	// Reports are the latest verdicts, newest last.
 	Reports  []Report `json:"reports,omitempty"`
 	Restarts uint64   `json:"restarts"`
+	// Kept are the descriptors of the files of releases, for the process that
+	// inherits them.
+	Kept []KeptState `json:"kept,omitempty"`
 }
 
 // MachineState is a Machine at rest, between two steps.

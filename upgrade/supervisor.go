@@ -36,6 +36,16 @@ type Config struct {
 	Changed func(Status)
 	// Listeners are shown in Status.
 	Listeners []ListenerStatus
+	// Choose, if set, is told what Program means at the start, and says what is to
+	// be started in the first generation, and what a rollback goes to then; nil if
+	// there is nothing.
+	Choose func(configured Release) (first Release, previous *Release)
+	// Kept, if set, is where the releases are kept that may have to be started
+	// again. It is borrowed, and shared with the Launcher.
+	Kept *Kept
+	// Began, if set, is called as Reported is, with a report of KindStart when the
+	// first generation has become active, or has failed to.
+	Began func(Report)
 	// From, if set, is where another supervisor was, from which this one goes
 	// on instead of starting a first generation.
 	From *State
@@ -72,6 +82,7 @@ type Supervisor struct {
 	lastRequest uint64
 	restarts    uint64
 	reports     []Report
+	first       *Report // of the first start; nil once it is known how that ended
 	finished    *Finish
 	stranger    string   // what is to be said of a generation that never said hello
 	answers     []func() // steps and reports on their way, until what they tell is written down
@@ -187,7 +198,18 @@ func (s *Supervisor) begin() error {
 	if err != nil {
 		return fmt.Errorf("cannot start: %w", err)
 	}
-	s.step(Boot{Release: release, After: s.cfg.After})
+	var previous *Release
+	if s.cfg.Choose != nil {
+		release, previous = s.cfg.Choose(release)
+	}
+	for _, r := range []*Release{&release, previous} {
+		if r != nil {
+			s.cfg.Kept.keep(*r)
+			defer s.cfg.Kept.unpin(*r) // the machine has it then
+		}
+	}
+	s.first = &Report{Kind: KindStart, Started: time.Now(), To: s.cfg.After + 1, ToRelease: &release}
+	s.step(Boot{Release: release, Previous: previous, After: s.cfg.After})
 	return nil
 }
 
@@ -301,6 +323,11 @@ func (s *Supervisor) Status(ctx context.Context) (Status, error) {
 	}
 	select {
 	case p := <-result:
+		if previous := p.status.Previous; previous != nil {
+			if _, err := s.cfg.Kept.start(*previous); err != nil {
+				p.status.RollbackTrouble = err.Error()
+			}
+		}
 		for i, process := range p.processes {
 			usage := process.Usage()
 			p.status.Generations[i].Group, p.status.Generations[i].MemoryBytes = usage.Group, usage.MemoryBytes

@@ -62,6 +62,7 @@ func commands(e environment) []*cobra.Command {
 		newCheckStateCommand(e),
 		newShimCommand(e),
 		newStatusCommand(e),
+		newHistoryCommand(e),
 		newQueueCommand(e),
 		newStopCommand(e),
 		newUnitCommand(e),

@@ -11,6 +11,7 @@ import (
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
 	"example.com/supervisor/cmd/supervisor/internal/control"
+	"example.com/supervisor/cmd/supervisor/internal/history"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
 	"example.com/supervisor/cmd/supervisor/internal/queue"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
@@ -42,6 +43,8 @@ type host struct {
 	notifier   *systemd.Notifier
 	origin     *origin
 	dir        *rundir.Dir
+	history    *history.Log
+	kept       *upgrade.Kept
 	rendezvous *upgrade.Rendezvous
 	keeper     keeper
 	strangers  *strangers
@@ -67,7 +70,7 @@ func serve(ctx context.Context, cfg config.Config, e environment) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &host{cfg: cfg, log: log, own: own, signals: e.signals}
+	h := &host{cfg: cfg, log: log, own: own, signals: e.signals, kept: upgrade.NewKept()}
 	if err := h.begin(ctx, e.getenv); err != nil {
 		if h.origin.follows() {
 			return err // and give up nothing: generations serve on, and the next supervisor takes over from them
@@ -104,6 +107,7 @@ func (h *host) open(ctx context.Context, getenv func(string) string) (err error)
 	if err := h.checkPaths(); err != nil {
 		return err
 	}
+	h.openHistory(getenv)
 	h.rendezvous, err = upgrade.OpenRendezvous(upgrade.RendezvousConfig{
 		Path: h.dir.Rendezvous(), Service: h.cfg.ServiceName(), Missed: h.origin.missed, Cookies: h.origin.cookies(),
 		StatsInterval: statsInterval(len(h.origin.cookies())), Logger: h.log,
@@ -234,6 +238,8 @@ func (h *host) close() error {
 		errs = append(errs, h.rendezvous.Close())
 	}
 	errs = append(errs, h.queues.close(), h.listeners.close())
+	h.history.Close()
+	h.kept.Close()
 	if h.dir != nil {
 		errs = append(errs, h.dir.Close())
 	}
@@ -257,7 +263,10 @@ func (h *host) supervise() (err error) {
 		Policy:    h.cfg.Policy(),
 		Watcher:   watcher,
 		Logger:    h.log,
-		Reported:  h.stats.Reported,
+		Reported:  h.reported,
+		Choose:    h.choose,
+		Kept:      h.kept,
+		Began:     h.remember,
 		Persist:   h.persist,
 		Changed:   h.changed,
 		After:     h.strangers.highest,
@@ -273,6 +282,7 @@ func (h *host) supervise() (err error) {
 			Close:         h.stopListening,
 			Prepare:       h.prepare,
 			Execute:       h.execution,
+			Kept:          h.kept,
 			OwnLine:       h.own.wrote,
 			RunDir:        h.dir.Path,
 			BaseEnv:       baseEnvironment(h.cfg.EnvClear),
@@ -308,8 +318,12 @@ func (h *host) audit() error {
 	return h.listeners.audit()
 }
 
-// seeToRecord sees to what is written down for the next supervisor.
-func (h *host) seeToRecord() { h.record.see(h.supervisor.WriteDown) }
+// seeToRecord sees to what is written down for the next supervisor, and to the
+// history.
+func (h *host) seeToRecord() {
+	h.record.see(h.supervisor.WriteDown)
+	h.history.Retry()
+}
 
 // leaveOthersSocket has the control socket's file stay that has its name in a
 // directory that is another one by now.
@@ -364,7 +378,7 @@ func (h *host) run(ctx context.Context) error {
 	h.server = control.NewServer(control.ServerConfig{
 		Supervisor: outward, Version: version, Metrics: scrapes, Logger: h.log,
 		Queue:  &queue.View{Service: version.Service, Listeners: h.listeners.status(), Source: h.queues},
-		Reexec: h.reexec,
+		Reexec: h.reexec, History: h.history.Entries,
 	})
 	begins := "starts"
 	if from := h.origin.handed(); from != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -44,7 +45,7 @@ is no supervisor to ask.`,
 			if asJSON {
 				err = json.NewEncoder(e.out).Encode(status)
 			} else {
-				err = printStatus(e.out, status, checkPrevious(status), time.Now())
+				err = printStatus(e.out, status, rollbackTrouble(status), time.Now())
 			}
 			if err == nil && isDown(status) {
 				return &exitError{Status: exitDown}
@@ -65,12 +66,12 @@ func isDown(s upgrade.Status) bool {
 	})
 }
 
-// checkPrevious says why a rollback would be refused.
-func checkPrevious(s upgrade.Status) error {
-	if s.Previous == nil {
+// rollbackTrouble says why a rollback would be refused.
+func rollbackTrouble(s upgrade.Status) error {
+	if s.RollbackTrouble == "" {
 		return nil
 	}
-	return s.Previous.Check()
+	return errors.New(s.RollbackTrouble)
 }
 
 // printStatus writes s, as of now, for a person. gone is why there can be no

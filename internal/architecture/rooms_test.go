@@ -84,7 +84,8 @@ var rooms = []room{
 		ours: []string{
 			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
-			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/metrics",
+			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/history",
+			"cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/protocol", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 			"cmd/supervisor/internal/shim",
 		},
@@ -99,7 +100,7 @@ var rooms = []room{
 	},
 	{
 		path:   "cmd/supervisor/internal/control",
-		ours:   []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
+		ours:   []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/history", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
 		others: []string{sys},
 	},
 	{path: "cmd/supervisor/internal/queue", ours: []string{"health", "upgrade"}, others: []string{term}},
@@ -110,6 +111,10 @@ var rooms = []room{
 			"cmd/supervisor/internal/control", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 		},
 		others: []string{sys, term},
+	},
+	{
+		path: "cmd/supervisor/internal/history", ours: []string{"upgrade"},
+		files: allOf([]string{"decision.go"}, []string{"fmt", "slices", "example.com/supervisor/upgrade"}),
 	},
 	{path: "cmd/supervisor/internal/handover", ours: []string{"upgrade"}, others: []string{sys}},
 	{path: "cmd/supervisor/internal/metrics", ours: []string{"upgrade", "health"}, others: []string{prometheus}},

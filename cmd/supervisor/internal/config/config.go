@@ -42,6 +42,8 @@ type Config struct {
 	EnvFile  []string `toml:"env-file"`
 	EnvClear bool     `toml:"env-clear"`
 	RunDir   string   `toml:"run-dir"`
+	StateDir string   `toml:"state-dir"`
+	Start    string   `toml:"start"`
 
 	Protocol     string `toml:"protocol"`
 	Ready        string `toml:"ready"`
@@ -79,6 +81,15 @@ type Config struct {
 	LogLevel  string `toml:"log-level"`
 }
 
+// What a supervisor starts that finds none of its generations alive.
+const (
+	// StartCommitted is the last committed release, where the configured one is
+	// known to be another.
+	StartCommitted = "committed"
+	// StartConfigured is the configured release, whatever is known of it.
+	StartConfigured = "configured"
+)
+
 // Default returns the settings that hold where nothing else is said.
 func Default() Config {
 	queue := health.Limits{}.WithDefaults()
@@ -102,6 +113,7 @@ func Default() Config {
 		QueueHeadroom: Duration(queue.Headroom),
 		QueueReaction: Duration(queue.Reaction),
 		Protocol:      string(protocol.Native),
+		Start:         StartCommitted,
 		LogFormat:     "auto",
 		LogLevel:      "info",
 	}

@@ -44,6 +44,8 @@ func (c *Config) service() []Setting {
 		{"env", group, "`KEY=VALUE` added to the program's environment; may be repeated", `["GOMEMLIMIT=512MiB"]`, list(&c.Env)},
 		{"env-file", group, "`FILE` of further variables for the program, in the format of systemd's EnvironmentFile=, an absolute path; read anew at every upgrade; with a - before it, it need not be there; env goes before it; may be repeated", `["/etc/web/web.env", "-/etc/web/local.env"]`, list(&c.EnvFile)},
 		{"env-clear", group, "give the program none of the supervisor's own environment but PATH", `true`, toggle(&c.EnvClear)},
+		{"state-dir", group, "`DIRECTORY` of the history of releases, which outlives the supervisor (default: $STATE_DIRECTORY, else $XDG_STATE_HOME/supervisor/NAME, else none, and the history ends with the supervisor)", `"/var/lib/web"`, text(&c.StateDir)},
+		{"start", group, "`WHAT` is started where no generation is alive: committed, the last committed release if the history knows the configured one as one that failed, was rolled back or replaced; or configured, in any case", `"configured"`, text(&c.Start)},
 		{"run-dir", group, "`DIRECTORY` of the control socket (default: $RUNTIME_DIRECTORY, else $XDG_RUNTIME_DIR/supervisor/NAME, else /run/supervisor/NAME)", `"/run/web"`, text(&c.RunDir)},
 	}
 }

@@ -42,6 +42,7 @@ func (c Config) Validate() error {
 	check("listen", c.checkListen())
 	check("env", CheckEnv(c.Env))
 	check("env-file", upgrade.CheckEnvFiles(c.EnvFile))
+	check("start", oneOf(c.Start, StartCommitted, StartConfigured))
 	check("probe", checkProbe(c.Probe))
 	c.checkProtocol(check)
 	check("probe-command", checkCommand(c.ProbeCommand))
@@ -74,7 +75,7 @@ func (c Config) Validate() error {
 // if nothing had been said: it is probably an unset variable of a script.
 func (c Config) checkGiven(given func(key string) bool) error {
 	var wrong []error
-	for _, s := range []struct{ key, value string }{{"name", c.Name}, {"run-dir", c.RunDir}} {
+	for _, s := range []struct{ key, value string }{{"name", c.Name}, {"run-dir", c.RunDir}, {"state-dir", c.StateDir}} {
 		if s.value == "" && given(s.key) {
 			wrong = append(wrong, &SettingError{Key: s.key, Err: errors.New("is empty; give a value, or leave it out")})
 		}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/history"
 	"example.com/supervisor/cmd/supervisor/internal/queue"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/upgrade"
@@ -27,16 +28,18 @@ const (
 	maxHeader     = 16 << 10
 )
 
-// ServerConfig says what a Server answers for. All but Queue, Reexec and PeerOf
-// is required.
+// ServerConfig says what a Server answers for. All but Queue, History,
+// Reexec and PeerOf is required.
 type ServerConfig struct {
 	Supervisor Supervisor
 	Version    Version
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
 	// Queue shows the accept queues. Without it GET /v1/queue is refused.
-	Queue  *queue.View
-	Logger *slog.Logger
+	Queue *queue.View
+	// History is what became of earlier releases; without it there is none.
+	History func() []history.Entry
+	Logger  *slog.Logger
 	// Reexec has the binary at an absolute path, or with "" the one that runs,
 	// take this supervisor's place, with what Carry gives. It returns only if
 	// that did not happen, as if nothing had been tried (see Uncarry), with the
@@ -114,6 +117,7 @@ func (s *Server) routes() http.Handler {
 		"/v1/status":            {http.MethodGet: s.status},
 		"/v1/version":           {http.MethodGet: s.version},
 		"/v1/queue":             {http.MethodGet: s.queue},
+		"/v1/history":           {http.MethodGet: s.history},
 		"/v1/requests/{number}": {http.MethodGet: s.requests},
 		"/v1/upgrade":           {http.MethodPost: s.upgrade},
 		"/v1/rollback":          {http.MethodPost: s.rollback},

@@ -118,7 +118,7 @@ func trusted(info fs.FileInfo) error {
 
 // withoutDescriptors returns s as it is without the process that it is of.
 func (s State) withoutDescriptors() State {
-	s.Control, s.Scrape, s.Lock, s.Streams = 0, 0, 0, nil
+	s.Control, s.Scrape, s.Lock, s.Streams, s.Supervisor.Kept = 0, 0, 0, nil, nil
 	s.Listeners = slices.Clone(s.Listeners)
 	for i := range s.Listeners {
 		s.Listeners[i].FD = 0

@@ -195,6 +195,9 @@ func (s State) descriptors() []descriptor {
 	for _, g := range s.Supervisor.Generations {
 		all = append(all, descriptor{g.Channel, fmt.Sprintf("the channel of generation %d", g.Generation)})
 	}
+	for _, k := range s.Supervisor.Kept {
+		all = append(all, descriptor{k.FD, k.Path})
+	}
 	for _, c := range s.Streams {
 		all = append(all, descriptor{c.FD, "a client"})
 	}
