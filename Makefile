@@ -20,6 +20,8 @@ help: ## list these commands
 test: ## all tests, with the race detector
 	@# A slow machine may take longer than the ten minutes that go test allows.
 	SUPERVISOR_TEST_KILLS=50 go test -race -timeout 30m ./...
+	@# A module of its own, so that gRPC is none that package service brings along.
+	cd examples/grpc && go vet ./... && go test -race ./...
 	@# Under the race detector this one visits a part of the states only.
 	go test -run TestEveryReachableStateIsSafeAndLive ./upgrade
 
@@ -53,6 +55,7 @@ cover: ## coverage of all tests, per function, and OUT/cover.html
 lint: ## staticcheck
 	$(TOOL) staticcheck ./...
 	$(TOOL) staticcheck -tags planted ./upgrade
+	staticcheck="$$($(TOOL) -n staticcheck)" && cd examples/grpc && "$$staticcheck" ./...
 
 planted-bugs: ## plant bugs in the machine, one at a time, and expect its tests to find each
 	go test -count=1 -tags planted -run TestPlantedBugs -v ./upgrade

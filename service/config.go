@@ -35,9 +35,10 @@ type Config struct {
 	// UpgradeTimeout is how long the process of an upgrade at SIGHUP has to say
 	// ready before it is killed. Default one minute.
 	UpgradeTimeout time.Duration
-	// PIDFile is a file that has the process id of the process that serves when
-	// there is no supervisor, unless WithoutUpgrade is set: an upgrade changes it.
-	// It is removed in the end. Default: none.
+	// PIDFile is a file that has the number of the service's process when there
+	// is no supervisor. After an upgrade it is that of the old process until that
+	// has drained and ends, because that is when systemd reads it. It is removed
+	// in the end. Upgrades in a unit of systemd need it. Default: none.
 	PIDFile string
 	// Logger receives one line per step. Default: slog.Default().
 	Logger *slog.Logger

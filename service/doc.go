@@ -68,13 +68,14 @@
 // another SIGHUP is logged. Listeners are known by their addresses: those that the new
 // release does not have any more are closed when it serves, others are opened.
 //
-// A service of systemd upgrades itself too, if it is one of Type=notify: "systemctl
-// reload" with ExecReload=kill -HUP $MAINPID, or Type=notify-reload. The old process
-// tells systemd that it is reloading, and then which process is the main one
-// (MAINPID=), because with NotifyAccess=main nobody else is heard. Without Type=notify,
-// and without PIDFile= and [Config].PIDFile, systemd would end the unit with the old
-// process, so the upgrade is refused; as it is in process 1 of a container. A terminal
-// that is closed sends SIGHUP too.
+// A service of systemd upgrades itself too, by "systemctl reload" with
+// Type=notify-reload, or with ExecReload=kill -HUP $MAINPID. Its unit has PIDFile=,
+// the same as [Config].PIDFile; without one the upgrade is refused, because systemd
+// would end the unit with the old process. That one tells systemd that it is
+// reloading (RELOADING=1), and how it went (READY=1), and when it ends systemd finds
+// the next main process in the file. It does not say MAINPID=: see docs/alone.md.
+// In process 1 of a container, which ends with it, an upgrade is refused too. A
+// terminal that is closed sends SIGHUP as well.
 //
 // The state of tableflip is the process's: a program that uses it besides sets
 // WithoutUpgrade, and of several calls of [Join] in one process only the first has

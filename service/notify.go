@@ -80,11 +80,10 @@ func (n notifier) kept(why error) error {
 	return n.send("READY=1", "STATUS=upgrade failed: "+printable(why.Error()))
 }
 
-// replaced says that an upgrade is over and the service another process. It is
-// for the process that systemd takes for the main one until then: with
-// NotifyAccess=main nobody else is heard.
+// replaced says that an upgrade is over. It does not say MAINPID=: see
+// leavePIDFile.
 func (n notifier) replaced(by int) error {
-	return n.send("MAINPID="+strconv.Itoa(by), "READY=1", "STATUS=upgraded")
+	return n.send("READY=1", "STATUS=upgraded: process "+strconv.Itoa(by)+" serves")
 }
 
 // send sends the lines as one datagram and waits a second at most for a systemd
@@ -113,28 +112,24 @@ func (a *solo) notify(err error) {
 	}
 }
 
-// beat gives systemd's watchdog its signs of life until stop is closed: what they
-// prove is that this process still runs goroutines.
-func (a *solo) beat(stop <-chan struct{}) {
-	ticker := time.NewTicker(max(a.systemd.watchdog/2, time.Millisecond))
+// beat gives systemd's watchdog its signs of life: what they prove is that this
+// process runs goroutines. They come often enough that the time between the last
+// of one process and the first of the next is not too long: the next waits, since
+// systemd may not know it yet.
+func (a *solo) beat() {
+	ticker := time.NewTicker(max(a.systemd.watchdog/4, time.Millisecond))
 	defer ticker.Stop()
-	for {
+	if a.before == nil {
 		a.notify(a.systemd.send("WATCHDOG=1"))
+	}
+	for {
 		select {
 		case <-ticker.C:
-		case <-stop:
+			a.notify(a.systemd.send("WATCHDOG=1"))
+		case <-a.life.Done():
 			return
 		}
 	}
-}
-
-// heart starts beat where systemd expects signs of life.
-func (a *solo) heart() {
-	a.beating.Do(func() {
-		if a.systemd.watchdog > 0 {
-			a.running.Go(func() { a.beat(a.gone) }) // joined by close
-		}
-	})
 }
 
 // printable makes one line of at most maxStatus bytes of UTF-8.

@@ -46,7 +46,7 @@ func play(path string) error {
 	s, err := Join(Config{
 		Listen: r.Listen, UpgradeTimeout: r.Timeout, PIDFile: r.PIDFile, WithoutUpgrade: r.Without,
 		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		DrainTimeout: 10 * time.Second, IdleTimeout: 200 * time.Millisecond,
+		DrainTimeout: 20 * time.Second, // not less: a starved client is no idle one
 	})
 	if err != nil {
 		return err

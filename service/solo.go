@@ -1,12 +1,12 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -41,13 +41,14 @@ type solo struct {
 	spare     []*listen.Socket // inherited, and of no use to this release
 	hangups   chan os.Signal   // nil: it does not upgrade itself
 
-	beating   sync.Once
 	upgrading sync.Mutex     // held while an upgrade is under way
 	running   sync.WaitGroup // what close ends
 	waits     chan struct{}  // closed when it has said ready to the process before
 	serves    chan struct{}  // closed when it is the process that serves
 	replaced  chan struct{}  // closed when another one is
-	gone      chan struct{}  // closed by close
+	heir      int            // which one that is; set before replaced is closed
+	life      context.Context
+	end       context.CancelFunc // of life; called by close
 }
 
 // newSolo finds out by the environment, of which it removes what it understood,
@@ -55,8 +56,9 @@ type solo struct {
 func newSolo(s *Service) (*solo, error) {
 	a := &solo{
 		service: s, waits: make(chan struct{}), serves: make(chan struct{}),
-		replaced: make(chan struct{}), gone: make(chan struct{}),
+		replaced: make(chan struct{}),
 	}
+	a.life, a.end = context.WithCancel(context.Background())
 	var err error
 	if a.systemd, err = takeNotifier(); err != nil {
 		return nil, err
@@ -78,7 +80,7 @@ func (a *solo) findUpgrader() (err error) {
 	if cfg.WithoutUpgrade && !started {
 		return nil
 	}
-	a.upgrader, a.before, err = newUpgrader(started, cfg.UpgradeTimeout, cfg.PIDFile)
+	a.upgrader, a.before, err = newUpgrader(started, cfg.UpgradeTimeout)
 	switch {
 	case err != nil && started:
 		return fmt.Errorf("cannot take over from the process before: %w", err)
@@ -98,14 +100,14 @@ func (a *solo) last() bool { return a == nil || isClosed(a.serves) && !isClosed(
 // sayReady tells systemd, or the process before, which is then to answer.
 func (a *solo) sayReady() error {
 	if a.before == nil {
-		err := a.writeReady()
+		err := errors.Join(a.upgraderReady(), writePIDFile(a.service.cfg.PIDFile, os.Getpid()))
 		a.notify(a.systemd.send("READY=1"))
 		a.attend()
 		return err
 	}
 	var err error
 	if !a.service.drain.unlessBegun(func() {
-		err = errors.Join(a.before.say(word{Ready: os.Getpid()}), a.writeReady())
+		err = errors.Join(a.before.say(word{Ready: os.Getpid()}), a.upgraderReady())
 		close(a.waits)
 	}) {
 		return errors.New("this process was told to end before it was ready; the one before serves on")
@@ -114,7 +116,7 @@ func (a *solo) sayReady() error {
 	return err
 }
 
-func (a *solo) writeReady() error {
+func (a *solo) upgraderReady() error {
 	if a.upgrader == nil {
 		return nil
 	}
@@ -125,12 +127,11 @@ func (a *solo) writeReady() error {
 // end of the process before: one that does not want this process kills it.
 func (a *solo) awaitTurn() {
 	w, err := a.before.hear()
-	if isClosed(a.gone) {
+	if a.life.Err() != nil {
 		return
 	}
 	if err != nil || !w.Serve {
 		a.service.log.Warn("the process before ended without a word; serving", "err", err)
-		a.notify(a.systemd.replaced(os.Getpid()))
 	}
 	close(a.serves)
 	a.service.drain.unlessBegun(a.service.resume)
@@ -145,9 +146,26 @@ func (a *solo) awaitTurn() {
 
 // attend begins what the process that serves does on its own.
 func (a *solo) attend() {
-	a.heart()
+	a.running.Go(a.follow) // joined by close
 	if a.hangups != nil {
 		a.running.Go(a.heed) // joined by close
+	}
+}
+
+// follow becomes, once the process before has ended, the process that others know:
+// by the PID file, and systemd by its watchdog.
+func (a *solo) follow() {
+	if a.before != nil {
+		a.upgrader.awaitParent(a.life)
+		if a.life.Err() != nil {
+			return
+		}
+		if err := writePIDFile(a.service.cfg.PIDFile, os.Getpid()); err != nil { // it has mostly been done
+			a.service.log.Warn("the PID file is not right", "err", err)
+		}
+	}
+	if a.systemd.watchdog > 0 {
+		a.beat()
 	}
 }
 
@@ -155,7 +173,7 @@ func (a *solo) attend() {
 func (a *solo) heed() {
 	for {
 		select {
-		case <-a.gone:
+		case <-a.life.Done():
 			return
 		case <-a.hangups:
 		}
@@ -206,12 +224,12 @@ func (a *solo) replace() (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	a.notify(a.systemd.replaced(pid))
 	if err := l.say(word{Serve: true}); err != nil {
-		a.notify(a.systemd.replaced(os.Getpid()))
-		return 0, fmt.Errorf("process %d was ready and has ended: %w", pid, err)
+		return 0, fmt.Errorf("process %d was ready and has ended; no further upgrade is possible: %w", pid, err)
 	}
+	a.heir = pid
 	close(a.replaced)
+	a.notify(a.systemd.replaced(pid))
 	return pid, nil
 }
 
@@ -224,8 +242,8 @@ func (a *solo) mayUpgrade() error {
 		return errors.New("this process drains")
 	case os.Getpid() == 1:
 		return errors.New("this is process 1 of its container, which ends with it: start the container anew, or run the program under supervisor")
-	case a.unit && !a.systemd.on() && a.service.cfg.PIDFile == "":
-		return errors.New("systemd would end the unit with this process: write Type=notify in the [Service] section of its unit, or PIDFile= with Config.PIDFile")
+	case a.unit && a.service.cfg.PIDFile == "": // see leavePIDFile
+		return errors.New("systemd would end the unit with this process: write PIDFile= in the [Service] section of its unit, and have Config.PIDFile name the same file")
 	}
 	return nil
 }
@@ -338,7 +356,7 @@ func (a *solo) close() {
 	if a.hangups != nil {
 		signal.Stop(a.hangups)
 	}
-	close(a.gone)
+	a.end()
 	if a.upgrader != nil {
 		a.upgrader.close()
 	}
@@ -346,17 +364,5 @@ func (a *solo) close() {
 		a.before.close()
 	}
 	a.running.Wait()
-	a.removePIDFile()
-}
-
-// removePIDFile leaves the file alone if it is that of another process.
-func (a *solo) removePIDFile() {
-	path := a.service.cfg.PIDFile
-	if path == "" || !a.last() {
-		return
-	}
-	text, err := os.ReadFile(path)
-	if err == nil && strings.TrimSpace(string(text)) == strconv.Itoa(os.Getpid()) {
-		_ = os.Remove(path) // one that is left names a process that is gone
-	}
+	a.leavePIDFile()
 }

@@ -24,8 +24,7 @@ const (
 )
 
 // An upgrader starts the next process and waits until it is ready. Which
-// program that is, how the two find each other, the time limit and the PID file
-// are tableflip's. Of the descriptors it passes only the line between the two,
+// program that is, how the two find each other and the time limit are tableflip's. Of the descriptors it passes only the line between the two,
 // over which the listeners go: tableflip would keep a copy of each that its
 // process's event loop watches for ever, and remove the files of Unix sockets.
 //
@@ -36,8 +35,8 @@ type upgrader struct {
 
 // newUpgrader also returns this process's end of the line if an upgrade started
 // it. The environment keeps no trace of that.
-func newUpgrader(started bool, timeout time.Duration, pidFile string) (*upgrader, *line, error) {
-	flip, err := tableflip.New(tableflip.Options{UpgradeTimeout: timeout, PIDFile: pidFile})
+func newUpgrader(started bool, timeout time.Duration) (*upgrader, *line, error) {
+	flip, err := tableflip.New(tableflip.Options{UpgradeTimeout: timeout})
 	_ = os.Unsetenv(hasParent)
 	if err != nil {
 		return nil, nil, err
@@ -82,8 +81,11 @@ func startedByUpgrade() bool {
 // upgrade starts the program anew, with end as its end of the line, which it
 // borrows, and returns when it is ready, or the reason why it is not.
 func (u *upgrader) upgrade(end *os.File) error {
-	if err := u.awaitParent(); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(context.Background(), parentGrace)
+	u.awaitParent(ctx)
+	defer cancel()
+	if ctx.Err() != nil {
+		return errors.New("the process before this one still drains: try again when it has ended")
 	}
 	if err := u.flip.AddFile(lineName, end); err != nil {
 		return fmt.Errorf("cannot pass the line: %w", err)
@@ -98,17 +100,10 @@ func (u *upgrader) upgrade(end *os.File) error {
 }
 
 // awaitParent returns when the process before has ended, which tableflip wants
-// first, so that there are two at most.
-func (u *upgrader) awaitParent() error {
-	ctx, cancel := context.WithTimeout(context.Background(), parentGrace)
-	defer cancel()
-	if errors.Is(u.flip.WaitForParent(ctx), context.DeadlineExceeded) {
-		return errors.New("the process before this one still drains: try again when it has ended")
-	}
-	return nil
-}
+// before an upgrade, so that there are two at most; or when ctx has.
+func (u *upgrader) awaitParent(ctx context.Context) { _ = u.flip.WaitForParent(ctx) }
 
-// ready says so to the process before, if there is one, and writes the PID file.
+// ready says so to the process before, if there is one.
 func (u *upgrader) ready() error { return u.flip.Ready() }
 
 // close prevents upgrades and ends one that is under way: its process is killed

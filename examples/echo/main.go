@@ -4,6 +4,8 @@
 //	supervisor run --listen echo=tcp://127.0.0.1:7007 -- echo
 //	supervisor upgrade
 //
+// Without a supervisor it upgrades itself at SIGHUP.
+//
 // A client that stays connected keeps its generation draining until the drain
 // deadline. A protocol that can say goodbye would say it when Draining of the
 // service is closed.

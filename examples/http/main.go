@@ -5,7 +5,8 @@
 //	supervisor run --listen http=tcp://127.0.0.1:8080 -- http -version v1
 //	supervisor upgrade -- http -version v2
 //
-// It runs alone as well, on the address below. It answers
+// It runs alone as well, on the address below, or with the sockets of systemd,
+// and upgrades itself at SIGHUP then. It answers
 //
 //	GET  /                        with its generation, pid and version
 //	POST /echo                    with the body of the request
@@ -30,14 +31,15 @@ import (
 func main() {
 	version := flag.String("version", "dev", "the `version` that / shows")
 	listen := flag.String("listen", "http=tcp://127.0.0.1:8080", "what to listen on without a supervisor")
+	pidFile := flag.String("pid-file", "", "`FILE` that names the process that serves, where there is no supervisor")
 	flag.Parse()
-	if err := run(*listen, *version); err != nil {
+	if err := run(*listen, *pidFile, *version); err != nil {
 		log.Fatalf("error: %v", err)
 	}
 }
 
-func run(listen, version string) error {
-	svc, err := service.Join(service.Config{Listen: []string{listen}})
+func run(listen, pidFile, version string) error {
+	svc, err := service.Join(service.Config{Listen: []string{listen}, PIDFile: pidFile})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ const (
 	histogram  = "github.com/HdrHistogram/hdrhistogram-go"
 	plot       = "gonum.org/v1/plot"
 	tableflip  = "github.com/cloudflare/tableflip"
+	grpc       = "google.golang.org/grpc"
+	protobuf   = "google.golang.org/protobuf"
 )
 
 // pure is all that the deciding files of upgrade may know: no clock to ask, no
@@ -123,6 +125,8 @@ var rooms = []room{
 	{path: "examples/python"}, // its test alone is written in Go
 	{path: "examples/echo", ours: []string{"service"}},
 	{path: "examples/http", ours: []string{"service"}},
-	{path: "examples/tableflip", others: []string{tableflip}},         // knows nothing of this project
-	{path: "examples/misbehave", ours: []string{"service", "fdpass"}}, // lies on the channel
+	{path: "examples/udp", ours: []string{"service"}},
+	{path: "examples/grpc", ours: []string{"service"}, others: []string{grpc, protobuf}}, // a module of its own
+	{path: "examples/tableflip", others: []string{tableflip}},                            // knows nothing of this project
+	{path: "examples/misbehave", ours: []string{"service", "fdpass"}},                    // lies on the channel
 }
