@@ -46,6 +46,10 @@ func (c Config) Validate() error {
 	check("probe", checkProbe(c.Probe))
 	c.checkProtocol(check)
 	check("probe-command", checkCommand(c.ProbeCommand))
+	check("check", noNUL(c.Check))
+	for h, words := range c.Hooks() {
+		check("hook-"+string(h), noNUL(words))
+	}
 	check("queue", c.checkQueue())
 	check("queue-target", checkTarget(c.commonLimits(), "queue-interval"))
 	check("metrics", checkMetrics(c.Metrics))
@@ -91,6 +95,7 @@ func (c Config) positive() map[string]Duration {
 		"pause-timeout":  c.PauseTimeout,
 		"drain-timeout":  c.DrainTimeout,
 		"stop-grace":     c.StopGrace,
+		"hook-timeout":   c.HookTimeout,
 		"backoff-min":    c.BackoffMin,
 		"backoff-max":    c.BackoffMax,
 		"stable-after":   c.StableAfter,
@@ -124,7 +129,7 @@ func (c Config) checkProgram() error {
 // Speaks says why r could not be spoken to as it asks for, with c for the rest.
 func (c Config) Speaks(r upgrade.Program) error {
 	var wrong []error
-	c.Protocol, c.Ready, c.StopSchedule = r.Protocol, r.Ready, r.Stop
+	c.Protocol, c.Ready, c.StopSchedule, c.Watchdog = r.Protocol, r.Ready, r.Stop, r.Watchdog
 	c.checkProtocol(func(key string, err error) {
 		if err != nil {
 			wrong = append(wrong, &SettingError{Key: key, Err: err})
@@ -156,6 +161,8 @@ func (c Config) checkProtocol(check func(key string, err error)) {
 		err = fmt.Errorf("takes %v until its last signal, and drain-timeout is %v: raise that", stop.Total(), limit)
 	}
 	check("stop-schedule", err)
+	_, err = p.ParseWatchdog(c.Watchdog)
+	check("watchdog", err)
 	if p.Name != protocol.Native && c.Probe != "" {
 		check("probe", fmt.Errorf("a program that is spoken to by %s has no probe socket; use probe-command", p.Name))
 	}
