@@ -25,7 +25,9 @@ type caller struct {
 	phaseSince time.Time
 	overruled  string // what admission had to say against a forced upgrade
 	moment     *moment
-	callOff    context.CancelFunc // ends the admission under way; nil if there was none
+	callOff    context.CancelFunc // ends the admission, or its hook, under way; nil if there was none
+	hooks      []HookResult
+	awaits     bool // the hook that follows its verdict is not over
 }
 
 // moment is what a report says of the moment of the verdict.
@@ -186,6 +188,10 @@ func (s *Supervisor) reply(a Reply) {
 	if !a.DryRun {
 		s.keep(report)
 	}
+	if c.awaits {
+		s.hold(report, c)
+		return
+	}
 	s.answers = append(s.answers, func() {
 		for _, l := range c.audience {
 			l.report <- report
@@ -200,7 +206,7 @@ func (s *Supervisor) report(a Reply, c *caller) Report {
 		Started: c.started, DurationSeconds: c.moment.at.Sub(c.started).Seconds(), Phases: c.phases,
 		Forced: a.Forced, DryRun: a.DryRun, Note: c.request.Reason, Overruled: c.overruled,
 		Output: c.moment.output, CandidateAccepted: c.moment.accepted, CandidateOpen: c.moment.open, Queues: c.moment.queues,
-		Drained: a.Drained, Cut: a.Cut, CutUnknown: a.CutUnknown,
+		Drained: a.Drained, Cut: a.Cut, CutUnknown: a.CutUnknown, Hooks: c.hooks,
 	}
 	if a.Verdict == Aborted {
 		report.Reason += c.moment.stranger

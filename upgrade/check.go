@@ -187,6 +187,8 @@ func (r *RequestState) check(generations int) error {
 		return errors.New("a request has no number")
 	case r.Kind != KindUpgrade && r.Kind != KindRollback:
 		return fmt.Errorf("request %d is a %q", r.Request, r.Kind)
+	case r.Hook != "" && (r.Verdict != "" || r.DryRun):
+		return fmt.Errorf("request %d awaits the hook %s", r.Request, r.Hook)
 	case r.From < 0 || r.From > generations || r.To < 0 || r.To > generations:
 		return fmt.Errorf("request %d leads from generation %d to %d, and the numbers given are 1 to %d", r.Request, r.From, r.To, generations)
 	case r.Retired < 0 || r.Retired > generations || r.Retired != 0 && r.Retired == r.To:
@@ -195,7 +197,7 @@ func (r *RequestState) check(generations int) error {
 		return fmt.Errorf("request %d knows of a drain that cannot be", r.Request)
 	case r.FromRelease == nil || r.FromRelease.empty():
 		return fmt.Errorf("request %d leads from no release", r.Request)
-	case (r.To == 0) != (r.ToRelease == nil) || r.ToRelease != nil && r.ToRelease.empty():
+	case r.To != 0 && r.ToRelease == nil || r.To == 0 && r.ToRelease != nil && r.Hook != HookBeforeStart || r.ToRelease != nil && r.ToRelease.empty():
 		return fmt.Errorf("request %d leads to generation %d with another release than it has", r.Request, r.To)
 	}
 	return nil
@@ -218,12 +220,29 @@ func (s *MachineState) checkPhase() error {
 		return fmt.Errorf("phase %s has no deadline", s.Phase)
 	case s.Request != nil && (s.Request.To == 0) != (s.Phase == PhaseAdmission):
 		return fmt.Errorf("request %d is in phase %s, to generation %d", s.Request.Request, s.Phase, s.Request.To)
+	case s.Request != nil && !s.Request.hookFits(s.Phase):
+		return fmt.Errorf("request %d awaits the hook %s in phase %s", s.Request.Request, s.Request.Hook, s.Phase)
 	case s.Phase == PhaseRollback && s.Request.Reason == "":
 		return fmt.Errorf("request %d is being undone without a reason", s.Request.Request)
 	case s.Request != nil && s.Request.Undo != 0 && s.Phase != PhaseRollback:
 		return fmt.Errorf("request %d is being undone in phase %s", s.Request.Request, s.Phase)
 	}
 	return s.checkFilled()
+}
+
+// hookFits: a hook is awaited in the phase that it is in.
+func (r *RequestState) hookFits(p Phase) bool {
+	switch r.Hook {
+	case "":
+		return true
+	case HookBeforeStart:
+		return p == PhaseAdmission && r.ToRelease != nil
+	case HookAfterReady:
+		return p == PhaseReady
+	case HookBeforeCutOver:
+		return p == PhaseOverlap
+	}
+	return false
 }
 
 // checkFilled: who is there, in which phase.

@@ -45,6 +45,16 @@ type (
 		Request uint64
 		Reason  string
 	}
+	// HookPassed and HookFailed answer RunHook of a hook before the cut-over.
+	HookPassed struct {
+		Request uint64
+		Hook    Hook
+	}
+	HookFailed struct {
+		Request uint64
+		Hook    Hook
+		Reason  string
+	}
 	// TimerFired reports a timer that was set and not stopped.
 	TimerFired struct{ Timer TimerID }
 )
@@ -141,6 +151,17 @@ type (
 		Force   bool
 		DryRun  bool
 	}
+	// RunHook has a hook done. One that follows a verdict comes before the Reply,
+	// or the Decide, with that verdict.
+	RunHook struct {
+		Request                uint64
+		Hook                   Hook
+		Kind                   Kind
+		From, To, Active       int
+		FromRelease, ToRelease *Release
+		Verdict                Verdict
+		Reason                 string
+	}
 	ProbeReady struct{ Generation int }
 	OpenGate   struct{ Generation int }
 	WatchBake  struct{ Generation int }
@@ -234,6 +255,8 @@ func (Started) isEvent()       {}
 func (Rejoined) isEvent()      {}
 func (Admitted) isEvent()      {}
 func (NotAdmitted) isEvent()   {}
+func (HookPassed) isEvent()    {}
+func (HookFailed) isEvent()    {}
 func (TimerFired) isEvent()    {}
 func (SaidReady) isEvent()     {}
 func (SaidFailed) isEvent()    {}
@@ -249,6 +272,7 @@ func (GateShut) isEvent()      {}
 func (Tripped) isEvent()       {}
 
 func (Admit) isAction()          {}
+func (RunHook) isAction()        {}
 func (ProbeReady) isAction()     {}
 func (OpenGate) isAction()       {}
 func (WatchBake) isAction()      {}

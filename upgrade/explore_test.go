@@ -45,6 +45,13 @@ func explorePolicy(bake, overlap time.Duration) Policy {
 	return Policy{Bake: bake, Overlap: overlap, MaxDraining: 1}
 }
 
+// hookedPolicy has every hook.
+func hookedPolicy() Policy {
+	p := explorePolicy(time.Second, time.Second)
+	p.Hooks = HookTimes{1, 1, 1, 1, 1, 1}
+	return p
+}
+
 func newWorld(t *testing.T, p Policy) *world {
 	t.Helper()
 	m, err := NewMachine(p)
@@ -125,7 +132,8 @@ func (w *world) key() string {
 	b = append(b, byte('0'+min(m.failures, 2)))
 	if r := m.request; r != nil {
 		b = append(b, r.Kind...)
-		flags(r.Force, r.WaitDrain, r.timer != 0, r.undo != 0, r.retired != 0, r.drained != nil)
+		b = append(b, r.hook...)
+		flags(r.hooked, r.Force, r.WaitDrain, r.timer != 0, r.undo != 0, r.retired != 0, r.drained != nil)
 	}
 	if r := m.dry; r != nil {
 		b = append(append(b, 'd'), r.Kind...)
@@ -203,6 +211,11 @@ func (w *world) events() []Event {
 	}
 	if r := w.m.request; r != nil {
 		es = append(es, Admitted{r.Request, testRelease("v2")}, NotAdmitted{r.Request, "r"})
+		if w.m.policy.Hooks != (HookTimes{}) {
+			for _, h := range []Hook{HookBeforeStart, HookAfterReady, HookBeforeCutOver, HookAfterCommit, ""} {
+				es = append(es, HookPassed{r.Request, h}, HookFailed{r.Request, h, "r"}, HookPassed{1 << 40, h})
+			}
+		}
 	}
 	return append(es, Admitted{1 << 40, testRelease("v9")}, NotAdmitted{1 << 40, "r"})
 }
@@ -323,6 +336,16 @@ func (w *world) take(a Action) string {
 			return fmt.Sprintf("timer %d stopped but not set", a.Timer)
 		}
 		w.timers = slices.DeleteFunc(w.timers, func(t TimerID) bool { return t == a.Timer })
+	case RunHook:
+		if a.Verdict == "" && w.m.request.hook != a.Hook {
+			return fmt.Sprintf("%#v, which nobody awaits", a)
+		}
+		if a.Verdict == "" && a.Hook != HookBeforeStart && !w.m.candidate.is(a.To) {
+			return fmt.Sprintf("%#v, and generation %d is no candidate", a, a.To)
+		}
+		if a.Verdict != "" && !slices.Contains(w.open, a.Request) {
+			return fmt.Sprintf("%#v after the answer", a)
+		}
 	case Decide:
 		if _, twice := w.decided[a.Request]; twice {
 			return fmt.Sprintf("request %d decided twice", a.Request)
@@ -669,6 +692,7 @@ func TestEveryReachableStateIsSafeAndLive(t *testing.T) {
 		"no bake":          {explorePolicy(0, 0), crowd, false},
 		// They have a slot of their own, which doubles all: a smaller world will do.
 		"dry runs": {explorePolicy(time.Second, 0), 1, true},
+		"hooks":    {hookedPolicy(), 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

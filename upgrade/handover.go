@@ -34,6 +34,9 @@ func (s *Supervisor) handOver(hand func(State) error) error {
 	if why := s.machine.HandOverObjection(); why != "" {
 		return &RefusedError{why}
 	}
+	if s.hooking.running > 0 {
+		return &RefusedError{"a hook is running"}
+	}
 	if s.handing { // this is work that the other one takes meanwhile
 		return &RefusedError{"the supervisor is being replaced already"}
 	}
@@ -262,7 +265,7 @@ func (m *Machine) knows(request uint64) bool {
 func (c *caller) state() CallerState {
 	st := CallerState{
 		Request: c.number, Kind: c.kind, Note: c.request.Reason, Started: c.started,
-		Phases: slices.Clone(c.phases), Phase: c.phase, PhaseSince: c.phaseSince, Overruled: c.overruled,
+		Phases: slices.Clone(c.phases), Phase: c.phase, PhaseSince: c.phaseSince, Overruled: c.overruled, Hooks: slices.Clone(c.hooks),
 	}
 	if m := c.moment; m != nil {
 		st.Moment = &MomentState{At: m.at, Stranger: m.stranger, Output: m.output, Accepted: m.accepted, Open: m.open, Queues: m.queues}
@@ -273,7 +276,7 @@ func (c *caller) state() CallerState {
 func (st CallerState) caller() *caller {
 	c := &caller{
 		kind: st.Kind, request: Request{Reason: st.Note}, number: st.Request, started: st.Started,
-		phases: st.Phases, phase: st.Phase, phaseSince: st.PhaseSince, overruled: st.Overruled,
+		phases: st.Phases, phase: st.Phase, phaseSince: st.PhaseSince, overruled: st.Overruled, hooks: st.Hooks,
 	}
 	if m := st.Moment; m != nil {
 		c.moment = &moment{at: m.At, stranger: m.Stranger, output: m.Output, accepted: m.Accepted, open: m.Open, queues: m.Queues}

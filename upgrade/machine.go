@@ -79,6 +79,10 @@ func (m *Machine) dispatch(e Event) {
 		m.admitted(e)
 	case NotAdmitted:
 		m.notAdmitted(e)
+	case HookPassed:
+		m.hookPassed(e)
+	case HookFailed:
+		m.hookFailed(e)
 	case TimerFired:
 		m.timerFired(e.Timer)
 	case SaidReady:
@@ -199,8 +203,10 @@ func (m *Machine) refuse(e Requested, reason string) {
 func (m *Machine) admitted(e Admitted) {
 	switch {
 	case m.phase == PhaseAdmission && m.request.Request == e.Request:
-		m.request.toRelease = &e.Release
-		m.launchCandidate(e.Release)
+		if m.request.toRelease == nil { // it was not said before
+			m.request.toRelease = &e.Release
+			m.await(HookBeforeStart, 0)
+		}
 	case m.dry.is(e.Request):
 		m.endDryRunWith(e.Release)
 	}
@@ -208,7 +214,7 @@ func (m *Machine) admitted(e Admitted) {
 
 func (m *Machine) notAdmitted(e NotAdmitted) {
 	switch {
-	case m.phase == PhaseAdmission && m.request.Request == e.Request:
+	case m.phase == PhaseAdmission && m.request.Request == e.Request && m.request.toRelease == nil:
 		m.end(Refused, e.Reason)
 	case m.dry.is(e.Request):
 		m.endDryRun(Refused, e.Reason)
@@ -246,15 +252,26 @@ func (m *Machine) probePassed(n int) {
 			m.promoteNow("no generation was accepting")
 			return
 		}
-		m.enter(PhaseOverlap, n, fmt.Sprintf("accepts beside generation %d", m.active.number))
-		if m.policy.Overlap > 0 {
-			m.setDeadline(m.policy.Overlap)
-			return
+		if m.request.hook == "" { // else it was said before
+			m.await(HookAfterReady, n)
 		}
-		m.openGate()
 	case m.restarting.is(n) && m.restarting.generation.ready:
 		m.restarted()
 	}
+}
+
+// overlap has both accept for a while.
+func (m *Machine) overlap() {
+	if m.active == nil { // it ended while a hook ran
+		m.promoteNow("no generation was accepting")
+		return
+	}
+	m.enter(PhaseOverlap, m.candidate.number, fmt.Sprintf("accepts beside generation %d", m.active.number))
+	if m.policy.Overlap > 0 {
+		m.setDeadline(m.policy.Overlap)
+		return
+	}
+	m.await(HookBeforeCutOver, m.candidate.number)
 }
 
 func (m *Machine) openGate() {
@@ -559,7 +576,7 @@ func (m *Machine) lostActive(reason string) {
 	case m.phase == PhaseBake && m.candidate == nil:
 		m.undo(reason)
 	case m.paused != nil: // it is being resumed already
-	case m.candidate != nil && slices.Contains([]Phase{PhaseOverlap, PhaseGate, PhaseCutOver, PhaseBake}, m.phase):
+	case m.candidate != nil && (slices.Contains([]Phase{PhaseOverlap, PhaseGate, PhaseCutOver, PhaseBake}, m.phase) || m.request != nil && m.request.hook == HookAfterReady):
 		m.promoteNow(reason)
 	case m.phase == PhaseRollback && m.candidate != nil:
 		// It was about to be discarded, but a bad server is better than none.
@@ -791,6 +808,10 @@ func (m *Machine) timerFired(t TimerID) {
 }
 
 func (m *Machine) phaseTimeout() {
+	if r := m.request; r != nil && r.hook != "" {
+		m.undo(fmt.Sprintf("the hook %s did not end within %v", r.hook, m.policy.Hooks.of(r.hook)))
+		return
+	}
 	switch m.phase {
 	case PhaseAdmission:
 		m.end(Refused, fmt.Sprintf("admission took longer than %v", m.policy.AdmissionTimeout))
@@ -799,7 +820,7 @@ func (m *Machine) phaseTimeout() {
 	case PhaseReady:
 		m.undo(fmt.Sprintf("generation %d did not pass its probe within %v of its start", m.candidate.number, m.policy.ReadyTimeout))
 	case PhaseOverlap:
-		m.openGate()
+		m.await(HookBeforeCutOver, m.candidate.number)
 	case PhaseGate:
 		m.undo(fmt.Sprintf("the gate did not open within %v", m.policy.GateTimeout))
 	case PhaseCutOver:
@@ -876,6 +897,7 @@ func (m *Machine) leave(v Verdict) *request {
 	r := m.request
 	m.stopDeadline()
 	m.stopTimer(&r.timer)
+	r.hook = ""
 	m.request, m.phase = nil, PhaseIdle
 	if r.undo != 0 {
 		m.do(r.undone(v, m.stopping))
@@ -891,6 +913,7 @@ func (m *Machine) endAfter(g *generation, v Verdict, reason string) {
 		return
 	}
 	m.request.verdict, m.request.reason = v, reason
+	m.follow(m.request, v, reason)
 	m.do(Decide{m.request.Request, v, m.request.to})
 	g.waiter = m.leave(v)
 	m.do(Tell{Request: g.waiter.Request, Phase: PhaseDrain, Generation: g.number, Text: "drains; its end is waited for"})
@@ -904,5 +927,6 @@ func (m *Machine) end(v Verdict, reason string) {
 		return
 	}
 	r := m.leave(v)
+	m.follow(r, v, reason)
 	m.do(m.answer(r, v, reason))
 }

@@ -105,6 +105,8 @@ func (s *Supervisor) note(a Action) {
 		s.decide(a)
 		c := s.callers[a.Request]
 		c.enter(PhaseDrain, c.moment.at) // what comes now is after the verdict
+	case RunHook:
+		s.begins(a)
 	case Reply:
 		s.reply(a)
 	}
@@ -117,6 +119,8 @@ func (s *Supervisor) perform(a Action) {
 	switch a := a.(type) {
 	case Admit:
 		s.admit(a)
+	case RunHook:
+		s.runHook(a)
 	case Launch:
 		s.launch(a)
 	case SetTimer:

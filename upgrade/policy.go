@@ -37,6 +37,8 @@ type Policy struct {
 	// StableAfter is how long a restarted generation must live for its
 	// failures to be forgotten. Default 10 s.
 	StableAfter time.Duration
+	// Hooks are the limits of the hooks.
+	Hooks HookTimes
 	// MaxDraining is how many generations may drain when an upgrade starts.
 	// Default 8.
 	MaxDraining int
@@ -74,6 +76,8 @@ func (p Policy) Validate() error {
 		{"PauseTimeout", p.PauseTimeout}, {"Bake", p.Bake}, {"DrainTimeout", p.DrainTimeout},
 		{"StopGrace", p.StopGrace}, {"BackoffMin", p.BackoffMin}, {"BackoffMax", p.BackoffMax},
 		{"StableAfter", p.StableAfter},
+		{"Hooks.BeforeStart", p.Hooks.BeforeStart}, {"Hooks.AfterReady", p.Hooks.AfterReady}, {"Hooks.BeforeCutOver", p.Hooks.BeforeCutOver},
+		{"Hooks.AfterCommit", p.Hooks.AfterCommit}, {"Hooks.OnAbort", p.Hooks.OnAbort}, {"Hooks.OnRollback", p.Hooks.OnRollback},
 	}
 	for _, f := range fields {
 		if f.value < 0 {

@@ -112,6 +112,9 @@ type Report struct {
 	DryRun    bool   `json:"dry_run,omitempty"`
 	Note      string `json:"note,omitempty"`
 	Overruled string `json:"overruled,omitempty"`
+	// Hooks are those that were run, in their order. One that was under way when
+	// the supervisor was killed is not among them.
+	Hooks []HookResult `json:"hooks,omitempty"`
 	// CandidateAccepted is, for a candidate that failed, the number of
 	// connections that it had accepted, as far as it said; CandidateOpen is how
 	// many of them were open at the verdict. These alone may be lost: nobody

@@ -89,6 +89,7 @@ func (r *request) state() *RequestState {
 	}
 	return &RequestState{
 		Request: r.Request, Kind: r.Kind, Program: r.Program.copy(), Force: r.Force, WaitDrain: r.WaitDrain, DryRun: r.DryRun, IfGeneration: r.IfGeneration,
+		Hook: r.hook, Hooked: r.hooked,
 		Timeout: r.Timeout, Timer: r.timer, Undo: r.undo, Reason: r.reason, Verdict: r.verdict,
 		From: r.from, To: r.to, FromRelease: r.fromRelease.copy(), ToRelease: r.toRelease.copy(),
 		Retired: r.retired, Drained: r.drained.state(),
@@ -105,6 +106,7 @@ func (s *RequestState) restore() *request {
 			DryRun: s.DryRun, IfGeneration: s.IfGeneration, Timeout: s.Timeout,
 		},
 		timer: s.Timer, undo: s.Undo, reason: s.Reason, verdict: s.Verdict,
+		hook: s.Hook, hooked: s.Hooked,
 		from: s.From, to: s.To, fromRelease: s.FromRelease.copy(), toRelease: s.ToRelease.copy(),
 		retired: s.Retired, drained: s.Drained.restore(),
 	}

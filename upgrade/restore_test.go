@@ -318,6 +318,10 @@ func worldOf(m *Machine) *world {
 			w.kinds[r.undo] = KindRollback
 		}
 	}
+	if m.dry != nil {
+		open(m.dry)
+		w.timers = append(w.timers, m.dry.timer)
+	}
 	if m.restarting != nil {
 		w.timers = append(w.timers, m.restarting.timer)
 	}

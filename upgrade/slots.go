@@ -27,6 +27,8 @@ type generation struct {
 type request struct {
 	Requested
 	timer       TimerID
+	hook        Hook    // that is awaited
+	hooked      bool    // one has begun
 	undo        uint64  // the rollback request that undoes this one; 0 if none
 	reason      string  // why it is being undone, or ended as it did
 	verdict     Verdict // once only the end of a generation is waited for

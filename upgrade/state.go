@@ -79,17 +79,20 @@ type RequestState struct {
 	Force     bool     `json:"force,omitempty"`
 	WaitDrain bool     `json:"wait_drain,omitempty"`
 	// DryRun and IfGeneration are the request's own.
-	DryRun       bool          `json:"dry_run,omitempty"`
-	IfGeneration int           `json:"if_generation,omitempty"`
-	Timeout      time.Duration `json:"timeout_ns,omitempty"`
-	Timer        TimerID       `json:"timer,omitempty"`
-	Undo         uint64        `json:"undo,omitempty"`
-	Reason       string        `json:"reason,omitempty"`
-	Verdict      Verdict       `json:"verdict,omitempty"`
-	From         int           `json:"from_generation,omitempty"`
-	To           int           `json:"to_generation,omitempty"`
-	FromRelease  *Release      `json:"from_release,omitempty"`
-	ToRelease    *Release      `json:"to_release,omitempty"`
+	DryRun       bool `json:"dry_run,omitempty"`
+	IfGeneration int  `json:"if_generation,omitempty"`
+	// Hook is the one that is awaited; Hooked: one has begun.
+	Hook        Hook          `json:"hook,omitempty"`
+	Hooked      bool          `json:"hooked,omitempty"`
+	Timeout     time.Duration `json:"timeout_ns,omitempty"`
+	Timer       TimerID       `json:"timer,omitempty"`
+	Undo        uint64        `json:"undo,omitempty"`
+	Reason      string        `json:"reason,omitempty"`
+	Verdict     Verdict       `json:"verdict,omitempty"`
+	From        int           `json:"from_generation,omitempty"`
+	To          int           `json:"to_generation,omitempty"`
+	FromRelease *Release      `json:"from_release,omitempty"`
+	ToRelease   *Release      `json:"to_release,omitempty"`
 	// Retired is the old generation, if it cannot pause and was told to drain, and
 	// Drained how that ended, if it has.
 	Retired int         `json:"retired_generation,omitempty"`
@@ -156,6 +159,7 @@ type CallerState struct {
 	Phase      Phase        `json:"phase,omitempty"`
 	PhaseSince time.Time    `json:"phase_since,omitzero"`
 	Overruled  string       `json:"overruled,omitempty"`
+	Hooks      []HookResult `json:"hooks,omitempty"`
 	Moment     *MomentState `json:"moment,omitempty"`
 }
 

@@ -25,6 +25,9 @@ type Config struct {
 	Launcher Launcher
 	// Watcher looks at generations; nil means that nothing is looked at.
 	Watcher Watcher
+	// Hooks does what is to be done at those hooks for which Policy.Hooks has a
+	// limit; nil does nothing.
+	Hooks Hooks
 	// Logger takes one line per step; nil means none.
 	Logger *slog.Logger
 	// Reported, if set, is called with every report, from the goroutine of
@@ -87,6 +90,7 @@ type Supervisor struct {
 	stranger    string   // what is to be said of a generation that never said hello
 	answers     []func() // steps and reports on their way, until what they tell is written down
 	persisted   State
+	hooking     hooking
 	handing     bool // everything is being brought to rest, or rests
 }
 
@@ -124,6 +128,9 @@ func New(cfg Config) (*Supervisor, error) {
 	if cfg.Watcher == nil {
 		cfg.Watcher = noWatcher{}
 	}
+	if cfg.Hooks == nil {
+		cfg.Hooks = noHooks{}
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -139,6 +146,7 @@ func New(cfg Config) (*Supervisor, error) {
 		generations: map[int]*member{},
 		callers:     map[uint64]*caller{},
 		timers:      map[TimerID]pending{},
+		hooking:     hooking{held: map[uint64]*held{}},
 	}
 	s.recall()
 	return s, nil
@@ -164,6 +172,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.watching, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer s.tasks.Wait()
 	defer cancel()
+	s.hooking.ctx, s.hooking.callOff = context.WithCancel(s.watching)
 	defer close(s.done)
 	defer s.cfg.Launcher.Join()
 	if err := s.begin(); err != nil {
@@ -179,6 +188,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 			s.step(StopRequested{})
 		}
 	}
+	s.finishHooks()
 	for _, p := range s.timers {
 		p.timer.Stop()
 	}
@@ -274,6 +284,10 @@ func (s *Supervisor) listenTo(request uint64, l *listener) bool {
 		c.audience = append(c.audience, l)
 		return true
 	}
+	if h := s.hooking.held[request]; h != nil {
+		h.audience = append(h.audience, l)
+		return true
+	}
 	for _, r := range s.reports {
 		if r.Request == request {
 			l.report <- r
@@ -285,8 +299,12 @@ func (s *Supervisor) listenTo(request uint64, l *listener) bool {
 
 // unlisten forgets one who does not wait any more.
 func (s *Supervisor) unlisten(request uint64, l *listener) {
+	other := func(o *listener) bool { return o == l }
 	if c := s.callers[request]; c != nil {
-		c.audience = slices.DeleteFunc(c.audience, func(other *listener) bool { return other == l })
+		c.audience = slices.DeleteFunc(c.audience, other)
+	}
+	if h := s.hooking.held[request]; h != nil {
+		h.audience = slices.DeleteFunc(h.audience, other)
 	}
 }
 

@@ -71,7 +71,11 @@ func play(t *testing.T, script string) (string, []edge) {
 	t.Helper()
 	var out bytes.Buffer
 	var edges []edge
-	m, err := NewMachine(Policy{Bake: 5 * time.Second})
+	p := Policy{Bake: 5 * time.Second}
+	if strings.Contains(script, "\n> hook ") {
+		p.Hooks = HookTimes{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5 * time.Second, 6 * time.Second}
+	}
+	m, err := NewMachine(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +117,7 @@ func cause(words string) string {
 	case "timer":
 		who, _, _ := strings.Cut(rest, " ")
 		return "timer " + who
-	case "gate", "probe":
+	case "gate", "probe", "hook":
 		how, _, _ := strings.Cut(rest, " ")
 		return name + " " + how
 	}
@@ -162,6 +166,11 @@ func parseEvent(t *testing.T, m *Machine, text string) Event {
 		return Admitted{asking(m), testRelease(args[0])}
 	case "not-admitted":
 		return NotAdmitted{asking(m), strings.Join(args, " ")}
+	case "hook":
+		if args[1] == "failed" {
+			return HookFailed{asking(m), Hook(args[0]), strings.Join(args[2:], " ")}
+		}
+		return HookPassed{asking(m), Hook(args[0])}
 	case "stop":
 		return StopRequested{Now: slices.Contains(args, "now")}
 	case "timer":
@@ -222,6 +231,9 @@ func parseSurvivor(t *testing.T, m *Machine, words []string) Survivor {
 func asking(m *Machine) uint64 {
 	if m.dry != nil {
 		return m.dry.Request
+	}
+	if m.request == nil {
+		return 0
 	}
 	return m.request.Request
 }
@@ -311,6 +323,8 @@ func describe(a Action, timers map[TimerID]string) string {
 	case Reply:
 		return fmt.Sprintf("reply %d %s %s: %s%s", a.Request, a.Kind, a.Verdict, a.Reason,
 			when(a.Drained, fmt.Sprintf(" (drained, %d cut, unknown: %t)", a.Cut, a.CutUnknown)))
+	case RunHook:
+		return strings.TrimSpace(fmt.Sprintf("run hook %s of %d from %d to %d %s", a.Hook, a.Request, a.From, a.To, a.Verdict))
 	case Admit:
 		return fmt.Sprintf("admit %d %s%s", a.Request, when(a.Release != nil, "as it was"), when(a.DryRun, "for a dry run"))
 	case Finish:

@@ -262,6 +262,7 @@ func (h *host) supervise() (err error) {
 		Program:   h.cfg.UpgradeProgram(),
 		Policy:    h.cfg.Policy(),
 		Watcher:   watcher,
+		Hooks:     h.hooks(),
 		Logger:    h.log,
 		Reported:  h.reported,
 		Choose:    h.choose,

@@ -47,6 +47,11 @@ func verdictInWords(r upgrade.Report) string {
 		}
 		lines = append(lines, "admission objected and "+is+" overruled: "+r.Overruled)
 	}
+	for _, h := range r.Hooks {
+		if h.Error != "" && !strings.Contains(r.Reason, h.Error) {
+			lines = append(lines, fmt.Sprintf("the hook %s failed: %s", h.Hook, h.Error))
+		}
+	}
 	for _, q := range r.Queues {
 		if tells(r.Verdict, q) {
 			lines = append(lines, queueInWords(q))

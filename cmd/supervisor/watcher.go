@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/config"
+	"example.com/supervisor/cmd/supervisor/internal/hook"
 	"example.com/supervisor/cmd/supervisor/internal/metrics"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
 	"example.com/supervisor/health"
@@ -53,8 +55,28 @@ func newWatcher(cfg config.Config, audit func() error, monitor *health.Monitor, 
 }
 
 // Check asks whether the release can be used at all, whatever the moment.
-func (w *watcher) Check(_ context.Context, a upgrade.Admission) error {
-	return w.cfg.Speaks(a.Release.Program)
+func (w *watcher) Check(ctx context.Context, a upgrade.Admission) error {
+	if err := w.cfg.Speaks(a.Release.Program); err != nil {
+		return err
+	}
+	if len(w.cfg.Check) == 0 || a.Kind == upgrade.KindRollback { // which goes back to what has run
+		return nil
+	}
+	words := slices.Clone(w.cfg.Check)
+	for i := range words {
+		if words[i] == "{program}" {
+			words[i] = a.Release.Path
+		}
+	}
+	err := hook.Command{
+		Words: words, Dir: a.Release.WorkingDir(), Env: append(w.env[:len(w.env):len(w.env)], a.Release.Environment()...),
+		Limit: time.Duration(w.cfg.HookTimeout),
+		Tell:  func(line string) { w.log.Info(line, "check", words[0], "request", a.Request) },
+	}.Run(ctx)
+	if err != nil {
+		return fmt.Errorf("the check failed: %w", err)
+	}
+	return nil
 }
 
 // Admit checks that the listeners are still what they were, and repairs them

@@ -59,7 +59,7 @@ var rooms = []room{
 		path: "upgrade", // decides; knows neither health nor systemd nor metrics
 		ours: []string{"fdpass"}, others: []string{sys},
 		only:  map[string][]string{"fdpass": {"process_linux.go", "adoption_linux.go", "conversation_linux.go", "figures_linux.go", "launcher_linux.go", "rendezvous_linux.go", "rejoin_linux.go", "gather_linux.go"}},
-		files: allOf([]string{"check.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
+		files: allOf([]string{"check.go", "dryrun.go", "hookstep.go", "machine.go", "recovery.go", "restore.go", "slots.go"}, pure),
 	},
 	{path: "fdpass", others: []string{sys}},
 	{path: "health", others: []string{sys, netlink}, files: judging},
@@ -87,7 +87,7 @@ var rooms = []room{
 			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
 			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/history",
-			"cmd/supervisor/internal/metrics",
+			"cmd/supervisor/internal/hook", "cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/protocol", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 			"cmd/supervisor/internal/shim",
 		},
@@ -119,6 +119,7 @@ var rooms = []room{
 		files: allOf([]string{"decision.go"}, []string{"fmt", "slices", "example.com/supervisor/upgrade"}),
 	},
 	{path: "cmd/supervisor/internal/handover", ours: []string{"upgrade"}, others: []string{sys}},
+	{path: "cmd/supervisor/internal/hook", ours: []string{"upgrade"}, others: []string{sys}},
 	{path: "cmd/supervisor/internal/metrics", ours: []string{"upgrade", "health"}, others: []string{prometheus}},
 	{path: "cmd/supervisor/internal/rundir", others: []string{sys}},
 

@@ -59,6 +59,15 @@ type Config struct {
 	StopGrace    Duration `toml:"stop-grace"`
 	MaxDraining  int      `toml:"max-draining"`
 
+	Check             []string `toml:"check"`
+	HookBeforeStart   []string `toml:"hook-before-start"`
+	HookAfterReady    []string `toml:"hook-after-ready"`
+	HookBeforeCutOver []string `toml:"hook-before-cut-over"`
+	HookAfterCommit   []string `toml:"hook-after-commit"`
+	HookOnAbort       []string `toml:"hook-on-abort"`
+	HookOnRollback    []string `toml:"hook-on-rollback"`
+	HookTimeout       Duration `toml:"hook-timeout"`
+
 	BackoffMin  Duration `toml:"backoff-min"`
 	BackoffMax  Duration `toml:"backoff-max"`
 	StableAfter Duration `toml:"stable-after"`
@@ -101,6 +110,7 @@ func Default() Config {
 		DrainTimeout:  Duration(30 * time.Second),
 		StopGrace:     Duration(5 * time.Second),
 		MaxDraining:   8,
+		HookTimeout:   Duration(30 * time.Second),
 		BackoffMin:    Duration(100 * time.Millisecond),
 		BackoffMax:    Duration(30 * time.Second),
 		StableAfter:   Duration(10 * time.Second),
@@ -135,7 +145,8 @@ func (c Config) UpgradeProgram() upgrade.Program {
 // Policy is the part of c that package upgrade keeps.
 func (c Config) Policy() upgrade.Policy {
 	return upgrade.Policy{
-		AdmissionTimeout: time.Duration(c.ReadyTimeout),
+		AdmissionTimeout: c.admissionTimeout(),
+		Hooks:            c.hookTimes(),
 		ReadyTimeout:     time.Duration(c.ReadyTimeout),
 		Overlap:          time.Duration(c.Overlap),
 		GateTimeout:      time.Duration(c.GateTimeout),

@@ -22,7 +22,7 @@ type Setting struct {
 // Settings lists all that can be said besides the program, bound to c.
 func (c *Config) Settings() []Setting {
 	var all []Setting
-	for _, group := range [][]Setting{c.service(), c.speaking(), c.upgrading(), c.restarting(), c.probing(), c.queueing(), c.observing()} {
+	for _, group := range [][]Setting{c.service(), c.speaking(), c.upgrading(), c.hooking(), c.restarting(), c.probing(), c.queueing(), c.observing()} {
 		all = append(all, group...)
 	}
 	return all
@@ -71,6 +71,21 @@ func (c *Config) upgrading() []Setting {
 		{"drain-timeout", group, "how long an old generation may finish what it has accepted before its connections are cut", `"30s"`, duration(&c.DrainTimeout)},
 		{"stop-grace", group, "how long a generation has from the end of its drain, or from SIGTERM, to the next harsher means", `"5s"`, duration(&c.StopGrace)},
 		{"max-draining", group, "`NUMBER` of generations that may be draining when an upgrade starts", `8`, number(&c.MaxDraining)},
+	}
+}
+
+func (c *Config) hooking() []Setting {
+	const group = "Checks and hooks"
+	const word = "`WORD` of a command: the program, then its arguments, one flag each; no shell "
+	return []Setting{
+		{"check", group, word + "(docs/hooks.md). It must exit with status 0, or an upgrade is refused; {program} stands for the candidate's program", `["{program}", "-check-config"]`, list(&c.Check)},
+		{"hook-before-start", group, word + "that is run when admission has let an upgrade in; it is refused if the command fails", `["/etc/web/hook", "migrate"]`, list(&c.HookBeforeStart)},
+		{"hook-after-ready", group, word + "that is run when the candidate is ready; the upgrade is aborted if it fails", `["/etc/web/hook", "warm"]`, list(&c.HookAfterReady)},
+		{"hook-before-cut-over", group, word + "that is run before the gate is asked; the upgrade is aborted if it fails", `["/etc/web/hook", "smoke-test"]`, list(&c.HookBeforeCutOver)},
+		{"hook-after-commit", group, word + "that is run when an upgrade was committed", `["/etc/web/hook", "announce"]`, list(&c.HookAfterCommit)},
+		{"hook-on-abort", group, word + "that is run when an upgrade was aborted, or refused after hook-before-start", `["/etc/web/hook", "undo"]`, list(&c.HookOnAbort)},
+		{"hook-on-rollback", group, word + "that is run when an upgrade was rolled back", `["/etc/web/hook", "undo"]`, list(&c.HookOnRollback)},
+		{"hook-timeout", group, "how long each of these commands may take", `"30s"`, duration(&c.HookTimeout)},
 	}
 }
 

@@ -46,6 +46,10 @@ func (c Config) Validate() error {
 	check("probe", checkProbe(c.Probe))
 	c.checkProtocol(check)
 	check("probe-command", checkCommand(c.ProbeCommand))
+	check("check", noNUL(c.Check))
+	for h, words := range c.Hooks() {
+		check("hook-"+string(h), noNUL(words))
+	}
 	check("queue", c.checkQueue())
 	check("queue-target", checkTarget(c.commonLimits(), "queue-interval"))
 	check("metrics", checkMetrics(c.Metrics))
@@ -91,6 +95,7 @@ func (c Config) positive() map[string]Duration {
 		"pause-timeout":  c.PauseTimeout,
 		"drain-timeout":  c.DrainTimeout,
 		"stop-grace":     c.StopGrace,
+		"hook-timeout":   c.HookTimeout,
 		"backoff-min":    c.BackoffMin,
 		"backoff-max":    c.BackoffMax,
 		"stable-after":   c.StableAfter,
