@@ -48,6 +48,7 @@ type process struct {
 	talk     *conversation // the latest; nil before the first
 	snapshot Snapshot      // but for what is in figures
 	figures  figures
+	failed   string         // why, as it said last
 	signal   syscall.Signal // wanted before the process was there
 	child    child
 	alive    bool // started and not reaped: the pid is ours
@@ -90,6 +91,9 @@ func (p *process) endOf(end exit) Exited {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := Exited{Clean: end.clean(), Reason: end.String(), Killed: end.known && end.status.Signaled()}
+	if p.failed != "" && !e.Clean {
+		e.Reason += ", having said that it failed: " + p.failed
+	}
 	e.Open, e.OpenKnown = p.figures.left(len(p.launcher.index), time.Now())
 	return e
 }

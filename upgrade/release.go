@@ -31,6 +31,8 @@ type Program struct {
 	Protocol string `json:"protocol,omitempty"`
 	Ready    string `json:"ready,omitempty"`
 	Stop     string `json:"stop,omitempty"`
+	// Watchdog is how long the program may be silent; so too.
+	Watchdog string `json:"watchdog,omitempty"`
 }
 
 // or is p with what it does not say taken from what runs now. How a program says
@@ -39,6 +41,7 @@ type Program struct {
 func (p Program) or(now Program) Program {
 	if p.Protocol == "" || p.Protocol == now.Protocol {
 		p.Protocol, p.Ready, p.Stop = now.Protocol, cmp.Or(p.Ready, now.Ready), cmp.Or(p.Stop, now.Stop)
+		p.Watchdog = cmp.Or(p.Watchdog, now.Watchdog)
 	}
 	p.Dir = cmp.Or(p.Dir, now.Dir)
 	if len(p.Command) == 0 {
@@ -96,7 +99,7 @@ func (r Release) String() string {
 // of releases whose environment is not shown, by its digest.
 func (r Release) Same(other Release) bool {
 	return r.Path == other.Path && r.File == other.File && r.Dir == other.Dir && r.Root == other.Root &&
-		r.Protocol == other.Protocol && r.Ready == other.Ready && r.Stop == other.Stop &&
+		r.Protocol == other.Protocol && r.Ready == other.Ready && r.Stop == other.Stop && r.Watchdog == other.Watchdog &&
 		slices.Equal(r.Command, other.Command) && r.EnvDigest == other.EnvDigest
 }
 

@@ -40,6 +40,9 @@ type Protocol struct {
 	// or why not.
 	Blocking bool
 	Because  string
+	// Watchdog tells that a program can be asked to say again and again that it
+	// lives.
+	Watchdog bool
 	// Pauses tells that a generation can stop accepting and begin again, Reports
 	// that it tells of its connections.
 	Pauses, Reports bool
@@ -60,7 +63,7 @@ func All() []Protocol {
 			Pauses:  true, Reports: true,
 		},
 		{
-			Name: ListenFDs, Hands: "descriptors 3, 4, ... with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as systemd does",
+			Name: ListenFDs, Watchdog: true, Hands: "descriptors 3, 4, ... with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as systemd does",
 			Ready: Readiness{By: Word}, Readies: "READY=1 on the NOTIFY_SOCKET that it is given", Stop: Signals(term),
 			Blocking: true, Because: "systemd's own default (NonBlocking=no); programs that want it otherwise set it themselves",
 		},
