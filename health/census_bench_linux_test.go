@@ -50,7 +50,7 @@ func heldConnections(b *testing.B, listener, n int) (servers []int) {
 	for ; n > 0; n -= most {
 		var theirs, ours []int
 		for range min(n, most) {
-			client := connect(b, addressOf(b, listener))
+			client := dialed(b, addressOf(b, listener))
 			server := -1
 			eventually(b, "the connection is there", func() (there bool) {
 				var err error
@@ -66,4 +66,20 @@ func heldConnections(b *testing.B, listener, n int) (servers []int) {
 		}
 	}
 	return servers
+}
+
+// dialed returns a client's socket that the caller closes.
+func dialed(b *testing.B, to unix.Sockaddr) int {
+	domain := unix.AF_INET
+	if _, ok := to.(*unix.SockaddrUnix); ok {
+		domain = unix.AF_UNIX
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Connect(fd, to)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return fd
 }

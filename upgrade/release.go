@@ -77,9 +77,9 @@ type Release struct {
 	// binary, or else its module version, or else the beginning of the build id
 	// of an ELF file; empty if there is none.
 	BuildID string `json:"build_id,omitempty"`
-	// File is the identity of the file at Path when it was resolved: device,
-	// inode, size and time of modification. It changes when the file is
-	// replaced or written over.
+	// File is the identity of the file at Path when it was resolved: inode, size
+	// and time of modification. It changes when the file is replaced or written
+	// over, and does not with a reboot.
 	File string `json:"file,omitempty"`
 }
 
@@ -187,7 +187,8 @@ func identify(info fs.FileInfo) (string, error) {
 	case info.IsDir():
 		return fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
 	}
-	return fmt.Sprintf("%d:%d:%d:%d", st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano()), nil
+	// Not the device: its number may be another one after a reboot.
+	return fmt.Sprintf("%d:%d:%d", st.Ino, info.Size(), info.ModTime().UnixNano()), nil
 }
 
 // Check says whether the file of r is still the one that was resolved, and its
