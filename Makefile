@@ -41,7 +41,7 @@ bench: ## benchmarks that match BENCH (.)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 programs: ## upgrade programs of Debian's UPGRADES times (25) each, and by their own means, and print the figures
-	SUPERVISOR_TEST_UPGRADES=$(UPGRADES) go test -count=1 -v -timeout 30m -run '^TestPrograms$$' ./internal/programs
+	SUPERVISOR_TEST_UPGRADES=$(UPGRADES) go test -count=1 -v -timeout 30m -run '^(TestPrograms|TestFinalStop)$$' ./internal/programs
 
 demo: ## upgrade a built-in service under load and show what its clients saw
 	go run ./cmd/supervisor demo $(DEMO)

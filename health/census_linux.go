@@ -11,7 +11,7 @@ import (
 
 const (
 	// censusTime bounds one look of a Census. What takes longer is not known.
-	censusTime = 500 * time.Millisecond
+	censusTime = 2 * time.Second
 	// censusDescriptors bounds how many descriptors of processes are looked at.
 	censusDescriptors = 200_000
 	// censusConnections bounds how many connections the kernel may tell of.
@@ -114,7 +114,7 @@ func (c *Census) Close() error { return c.diag.Close() }
 
 // Look counts: into[i] gets what is known of listener i. cost is how long it took;
 // the caller decides by that when to look again. The error is why something is not
-// known. A look ends with ctx, and takes little more than half a second at most.
+// known. A look ends with ctx, and takes little more than two seconds at most.
 func (c *Census) Look(ctx context.Context, into []Connections) (cost time.Duration, err error) {
 	begun := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, censusTime, errCensusLimit)

@@ -53,6 +53,15 @@ func accepted(t testing.TB, listener int) int {
 	return fd
 }
 
+// shut closes a connection whose number the end of the test will close: until then
+// nobody else gets it.
+func shut(t testing.TB, fd int) {
+	t.Helper()
+	if err := unix.Dup3(socketFor(t, 0, v4(1, 0)), fd, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // everyKind are listeners of all kinds that a service may have.
 func everyKind(t testing.TB) (fds []int, names []string) {
 	t.Helper()
@@ -127,8 +136,8 @@ func TestWhatIsClosedCountsNoMore(t *testing.T) {
 	if got := tell(t, c); got[0].Open != 2 || got[3].Open != 2 {
 		t.Errorf("%+v, want 2 each: shut down for writing is open", got)
 	}
-	unix.Close(one)
-	unix.Close(other)
+	shut(t, one)
+	shut(t, other)
 	if got := tell(t, c); got[0].Open != 1 || got[3].Open != 1 {
 		t.Errorf("%+v, want 1 each", got)
 	}
@@ -142,7 +151,7 @@ func TestOthersConnectionsDoNotCount(t *testing.T) {
 	listener := listen(t, unix.IPPROTO_TCP, v4(1, 0), 100)
 	theirs, both := accepted(t, listener), accepted(t, listener)
 	child := holds(t, theirs, both)
-	unix.Close(theirs)
+	shut(t, theirs)
 	own, others := census(t, []int{listener}, os.Getpid()), census(t, []int{listener}, child)
 	for range strange + 1 { // at first what is strange may yet turn up
 		if a, b := tell(t, own)[0], tell(t, others)[0]; a != (Connections{1, true}) || b != (Connections{2, true}) {

@@ -170,7 +170,7 @@ func (c *conversation) heard(m fdpass.Message) error {
 		p.deliver(SaidReady{p.number, slices.Contains(p.Snapshot().Capabilities, fdpass.CanPause)})
 	case fdpass.Failed:
 		if c.failures.take(time.Now(), complaintLimit, time.Minute) {
-			p.deliver(SaidFailed{p.number, m.Reason})
+			p.saidFailed(m.Reason)
 		}
 	case fdpass.Paused:
 		p.deliver(SaidPaused{p.number, m.ID})
@@ -188,6 +188,14 @@ func (c *conversation) heard(m fdpass.Message) error {
 		return fmt.Errorf("unexpected message %T", m)
 	}
 	return nil
+}
+
+// saidFailed keeps why a child cannot do its work: its end may come of that.
+func (p *process) saidFailed(reason string) {
+	p.mu.Lock()
+	p.failed = reason
+	p.mu.Unlock()
+	p.deliver(SaidFailed{p.number, reason})
 }
 
 // lost reports, once, a channel that is of no more use.

@@ -49,6 +49,7 @@ type process struct {
 	snapshot Snapshot      // but for what is in figures
 	figures  figures
 	index    map[string]int // of the listeners by name; does not change
+	failed   string         // why, as it said last
 	signal   syscall.Signal // wanted before the process was there
 	child    child
 	alive    bool // started and not reaped: the pid is ours
@@ -91,6 +92,9 @@ func (p *process) endOf(end exit) Exited {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := Exited{Clean: end.clean(), Reason: end.String(), Killed: end.known && end.status.Signaled()}
+	if p.failed != "" && !e.Clean {
+		e.Reason += ", having said that it failed: " + p.failed
+	}
 	e.Open, e.OpenKnown = p.figures.left(len(p.index), time.Now())
 	return e
 }

@@ -31,6 +31,8 @@ type Program struct {
 	Protocol string `json:"protocol,omitempty"`
 	Ready    string `json:"ready,omitempty"`
 	Stop     string `json:"stop,omitempty"`
+	// Watchdog is how long the program may be silent; so too.
+	Watchdog string `json:"watchdog,omitempty"`
 	// Listen are the listeners that it is handed, in their order: what comes before
 	// "=" in each is the name, and all of it tells the Launcher which socket that
 	// is. Nil means those that there are.
@@ -43,6 +45,7 @@ type Program struct {
 func (p Program) Or(now Program) Program {
 	if p.Protocol == "" || p.Protocol == now.Protocol {
 		p.Protocol, p.Ready, p.Stop = now.Protocol, cmp.Or(p.Ready, now.Ready), cmp.Or(p.Stop, now.Stop)
+		p.Watchdog = cmp.Or(p.Watchdog, now.Watchdog)
 	}
 	p.Dir = cmp.Or(p.Dir, now.Dir)
 	if len(p.Command) == 0 {
@@ -85,9 +88,9 @@ type Release struct {
 	// binary, or else its module version, or else the beginning of the build id
 	// of an ELF file; empty if there is none.
 	BuildID string `json:"build_id,omitempty"`
-	// File is the identity of the file at Path when it was resolved: device,
-	// inode, size and time of modification. It changes when the file is
-	// replaced or written over.
+	// File is the identity of the file at Path when it was resolved: inode, size
+	// and time of modification. It changes when the file is replaced or written
+	// over, and does not with a reboot.
 	File string `json:"file,omitempty"`
 }
 
@@ -107,7 +110,7 @@ func (r Release) String() string {
 // of releases whose environment is not shown, by its digest.
 func (r Release) Same(other Release) bool {
 	return r.Path == other.Path && r.File == other.File && r.Dir == other.Dir && r.Root == other.Root &&
-		r.Protocol == other.Protocol && r.Ready == other.Ready && r.Stop == other.Stop &&
+		r.Protocol == other.Protocol && r.Ready == other.Ready && r.Stop == other.Stop && r.Watchdog == other.Watchdog &&
 		slices.Equal(r.Command, other.Command) && r.EnvDigest == other.EnvDigest &&
 		(r.Listen == nil || other.Listen == nil || slices.Equal(r.Listen, other.Listen))
 }
@@ -196,7 +199,8 @@ func identify(info fs.FileInfo) (string, error) {
 	case info.IsDir():
 		return fmt.Sprintf("%d:%d", st.Dev, st.Ino), nil
 	}
-	return fmt.Sprintf("%d:%d:%d:%d", st.Dev, st.Ino, info.Size(), info.ModTime().UnixNano()), nil
+	// Not the device: its number may be another one after a reboot.
+	return fmt.Sprintf("%d:%d:%d", st.Ino, info.Size(), info.ModTime().UnixNano()), nil
 }
 
 // Check says whether the file of r is still the one that was resolved, and its

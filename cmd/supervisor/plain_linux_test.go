@@ -29,6 +29,8 @@ func plain() {
 		kill  = flag.Duration("kill-after", 0, "die of SIGKILL when it has run for this `TIME`")
 		leave = flag.Duration("stopping-after", 0, "say that it stops when it has run for this `TIME`")
 	)
+	feeds := flag.Duration("feeds", 0, "feed the watchdog for this `TIME`")
+	asks := flag.String("asks", "", "say these `WORDS` to who watches")
 	stubborn := flag.Bool("stubborn", false, "hear no signal")
 	dies := flag.Bool("dies", false, "die of the signals that are not heard")
 	below := flag.Bool("below", false, "leave the work to a process below")
@@ -51,10 +53,16 @@ func plain() {
 		stop()
 	}
 	if *stubborn {
-		signal.Ignore(syscall.SIGTERM)
+		signal.Ignore(syscall.SIGTERM, syscall.SIGABRT)
 	}
 	if !*hang {
 		saysReady()
+	}
+	if *asks != "" {
+		says("unixgram", os.Getenv("NOTIFY_SOCKET"), *asks)
+	}
+	if *feeds > 0 {
+		go feed(*feeds) // for as long as the program runs
 	}
 	if *after > 0 {
 		time.AfterFunc(*after, func() { os.Exit(7) })
@@ -70,6 +78,19 @@ func plain() {
 		return
 	}
 	answers(ctx, l)
+}
+
+// feed feeds the watchdog that the environment speaks of, and then no more.
+func feed(long time.Duration) {
+	usec, err := strconv.Atoi(os.Getenv("WATCHDOG_USEC"))
+	if err != nil || os.Getenv("WATCHDOG_PID") != strconv.Itoa(os.Getpid()) {
+		fmt.Fprintln(os.Stderr, "plain: nobody wants to be fed:", err)
+		os.Exit(1)
+	}
+	tick := time.NewTicker(time.Duration(usec) * time.Microsecond / 8)
+	for end := time.Now().Add(long); time.Now().Before(end); <-tick.C {
+		says("unixgram", os.Getenv("NOTIFY_SOCKET"), "WATCHDOG=1")
+	}
 }
 
 // delegates has a process of its own do all the work, passes SIGTERM on to it, and ends

@@ -28,8 +28,13 @@ func spoken() map[string][]string {
 // speaks begins a lineage of a program that is spoken to by a protocol.
 func speaks(t *testing.T, protocol string, flags ...string) (l *lineage, program []string, target string) {
 	t.Helper()
+	return speaksAs(t, protocol, spoken()[protocol], flags...)
+}
+
+// speaksAs is speaks with another program.
+func speaksAs(t *testing.T, protocol string, program []string, flags ...string) (*lineage, []string, string) {
+	t.Helper()
 	address := freeAddress(t)
-	program = spoken()[protocol]
 	if protocol == "tableflip" {
 		program = []string{filepath.Join(buildExamples(t), "tableflip"), "-listen", address}
 	}
@@ -37,7 +42,7 @@ func speaks(t *testing.T, protocol string, flags ...string) (l *lineage, program
 	if strings.Contains("server-starter nginx none", protocol) {
 		flags = append(flags, "--ready", "200ms")
 	}
-	l = found(t, program, flags...)
+	l := found(t, program, flags...)
 	l.shims = true
 	return l, program, "http://" + address
 }

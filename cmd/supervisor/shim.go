@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/protocol"
 	"example.com/supervisor/cmd/supervisor/internal/rundir"
@@ -35,6 +36,10 @@ func (h *host) execution(n int, r upgrade.Release) (path string, argv []string) 
 	if r.Stop != "" {
 		argv = append(argv, "--stop-schedule", r.Stop)
 	}
+	if r.Watchdog != "" {
+		argv = append(argv, "--watchdog", r.Watchdog)
+	}
+	argv = append(argv, "--grace", time.Duration(h.cfg.StopGrace).String())
 	if name == protocol.Tableflip {
 		specs, _ := listen.ParseSpecs(h.listeners.specsOf(r)) // by which they were opened
 		for _, s := range specs {
@@ -50,7 +55,7 @@ func (h *host) execution(n int, r upgrade.Release) (path string, argv []string) 
 // that does not speak its protocol.
 func newShimCommand(e environment) *cobra.Command {
 	cfg := shim.Config{Written: map[string]string{}, Self: fmt.Sprintf("/proc/%d/exe", os.Getpid())}
-	var name, ready, stop string
+	var name, ready, stop, watchdog string
 	var written []string
 	cmd := &cobra.Command{
 		Use:    "shim --protocol NAME [flags] -- FILE PROGRAM [ARGS...]",
@@ -73,6 +78,9 @@ func newShimCommand(e environment) *cobra.Command {
 			if cfg.Stop, err = cfg.Protocol.ParseStop(stop); err != nil {
 				return usage(cmd, err)
 			}
+			if cfg.Watchdog, err = cfg.Protocol.ParseWatchdog(watchdog); err != nil {
+				return usage(cmd, err)
+			}
 			for _, w := range written {
 				listener, address, _ := strings.Cut(w, "=")
 				cfg.Written[listener] = address
@@ -90,6 +98,8 @@ func newShimCommand(e environment) *cobra.Command {
 	flags.StringVar(&name, "protocol", "", "`NAME` of the protocol")
 	flags.StringVar(&ready, "ready", "", "`WAY` in which the program is seen to be ready")
 	flags.StringVar(&stop, "stop-schedule", "", "`SIGNALS` that tell the program to end")
+	flags.StringVar(&watchdog, "watchdog", "", "`TIME` that the program may be silent")
+	flags.DurationVar(&cfg.Grace, "grace", 5*time.Second, "time that it has to end when it was aborted")
 	flags.StringVar(&cfg.Socket, "socket", "", "`PATH` for a socket on which the program says how it is")
 	flags.StringArrayVar(&written, "written", nil, "`NAME=ADDRESS` of a listener as the configuration has it")
 	return cmd

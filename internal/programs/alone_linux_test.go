@@ -70,6 +70,8 @@ func (a *alone) start() *running {
 	switch a.protocol {
 	case "nginx":
 		env = append(env, "NGINX=3;")
+	case "einhorn":
+		env = append(env, "EINHORN_FD_COUNT=1", "EINHORN_FD_0=3")
 	case "server-starter":
 		env = append(env, "SERVER_STARTER_PORT="+a.address+"=3", "SERVER_STARTER_GENERATION="+strconv.Itoa(a.count))
 	}
@@ -100,7 +102,7 @@ func (a *alone) start() *running {
 // word for it.
 func (a *alone) ready(notices *net.UnixConn) {
 	a.Helper()
-	if a.quiet {
+	if a.quiet || a.protocol == "einhorn" { // to which nobody listens here
 		<-time.After(unspoken)
 		return
 	}

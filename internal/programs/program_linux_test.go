@@ -19,7 +19,7 @@ type program struct {
 	protocol string
 	flags    []string
 	// command is the program and its arguments. In these and in its file $DIR is
-	// the folder where it runs, $ADDRESS where it listens.
+	// the folder where it runs, $ADDRESS where it listens, $PORT the port of that.
 	command []string
 	// file is that of testdata which it reads; go is a Go program to be built as
 	// $DIR/program, a package or a file below a module: MODULE//FILE.
@@ -36,6 +36,8 @@ type program struct {
 	loses string
 	// quiet tells that it has no word for being ready.
 	quiet bool
+	// verbatim tells that flags are all that is to be said of it.
+	verbatim bool
 }
 
 // arrivals are new connections with one request each, which is echoed.
@@ -59,9 +61,10 @@ func programs() []program {
 	return []program{
 		{
 			// With one process of its own: told to end before all have begun, it waits for
-			// the rest in vain (graceful_timeout).
-			name: "gunicorn", protocol: "listen-fds", graceful: syscall.SIGTERM, file: "gunicorn.py",
-			command: []string{"gunicorn", "-w", "1", "--chdir", "$DIR", "--log-level", "warning", "gunicorn_app:app"},
+			// the rest in vain (graceful_timeout). Preloaded: it says ready before it has
+			// imported the application otherwise.
+			name: "gunicorn", protocol: "listen-fds", graceful: syscall.SIGTERM, file: "wsgi_echo.py",
+			command: []string{"gunicorn", "--preload", "-w", "1", "--chdir", "$DIR", "--log-level", "warning", "wsgi_echo:app"},
 			version: []string{"gunicorn", "--version"}, traffic: []load.Traffic{arrivals()},
 		},
 		{
@@ -93,6 +96,11 @@ func programs() []program {
 		{
 			name: "Python http.server", protocol: "listen-fds", graceful: syscall.SIGTERM, file: "http_server.py",
 			command: []string{"python3", "$DIR/http_server.py"},
+			version: []string{"python3", "--version"}, traffic: []load.Traffic{arrivals()},
+		},
+		{
+			name: "Python einhorn", protocol: "einhorn", graceful: syscall.SIGUSR2, file: "einhorn.py",
+			command: []string{"python3", "$DIR/einhorn.py"},
 			version: []string{"python3", "--version"}, traffic: []load.Traffic{arrivals()},
 		},
 		{
@@ -169,12 +177,8 @@ func (p program) prepare(t *testing.T) *site {
 func (s *site) install() {
 	s.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", s.file))
-	name := s.file
-	if strings.HasPrefix(name, "gunicorn") {
-		name = "gunicorn_app.py" // or it would be taken for the server
-	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(s.dir, name), []byte(s.expand(string(text))), 0o644)
+		err = os.WriteFile(filepath.Join(s.dir, s.file), []byte(s.expand(string(text))), 0o644)
 	}
 	if err != nil {
 		s.Fatal(err)
@@ -197,7 +201,8 @@ func (s *site) build(t *testing.T) {
 }
 
 func (s *site) expand(text string) string {
-	return strings.NewReplacer("$DIR", s.dir, "$ADDRESS", s.address).Replace(text)
+	_, port, _ := strings.Cut(s.address, ":")
+	return strings.NewReplacer("$DIR", s.dir, "$ADDRESS", s.address, "$PORT", port).Replace(text)
 }
 
 // words is the program's command.

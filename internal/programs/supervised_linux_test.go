@@ -22,7 +22,7 @@ import (
 const patience = 30 * time.Second
 
 // unspoken is for how long a program has to live that has no word for being ready.
-const unspoken = 300 * time.Millisecond
+const unspoken = 200 * time.Millisecond
 
 // freeAddress is one that nobody listens at: some of these programs are told
 // theirs in a file.
@@ -52,10 +52,13 @@ func (s *site) supervise(binary string, flags ...string) *supervised {
 	s.Helper()
 	u := &supervised{site: s, binary: binary, log: filepath.Join(s.dir, "log")}
 	args := []string{
-		"run", "--name", "web", "--run-dir", filepath.Join(s.dir, "run"), "--listen", "http=tcp://" + s.address,
-		"--protocol", s.protocol, "--settle", "50ms", "--bake", "100ms", "--queue", "*:off", "--backoff-min", "10ms", "--drain-timeout", "10s",
+		"run", "--name", "web", "--run-dir", filepath.Join(s.dir, "run"),
+		"--settle", "20ms", "--bake", "50ms", "--queue", "*:off", "--backoff-min", "10ms", "--drain-timeout", "10s",
 	}
-	if s.quiet {
+	if !s.verbatim {
+		args = append(args, "--listen", "http=tcp://"+s.address, "--protocol", s.protocol)
+	}
+	if s.quiet && !s.verbatim {
 		args = append(args, "--ready", unspoken.String())
 	}
 	args = append(append(append(append(args, s.flags...), flags...), "--"), s.words()...)

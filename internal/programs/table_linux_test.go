@@ -47,10 +47,10 @@ func (t *table) String() string {
 			own := "not counted"
 			if r.theirs != nil {
 				theirs := r.theirs.Traffic[i]
-				own = fmt.Sprintf("%d of %d", theirs.Failed, theirs.Requests)
+				own = fmt.Sprintf("%d of %d", lost(theirs), theirs.Requests)
 			}
 			fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %d | %s | %d | %d | %s |\n",
-				r.name, r.edition(), r.protocol, r.told(), t.upgrades, inWords(traffic), traffic.Requests, traffic.Failed, own)
+				r.name, r.edition(), r.protocol, r.told(), t.upgrades, inWords(traffic), traffic.Requests, lost(traffic), own)
 		}
 	}
 	return b.String()

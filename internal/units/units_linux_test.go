@@ -78,6 +78,8 @@ func TestSystemdFindsNothingToSay(t *testing.T) {
 	each(t, func(t *testing.T, m machine) {
 		m.install(t, "pair", "--listen", "http=tcp://:80", "--listen", "dns=udp://127.0.0.1:53", "--listen", "admin=unix:///run/pair.sock", "--", program, "50% $HOME \"\\")
 		m.install(t, "own", "--no-socket", "--listen", "http=tcp://:80", "--", program)
+		m.install(t, "wsgi", "--listen", "http=tcp://:80", "--protocol", "listen-fds", "--", "/usr/bin/gunicorn", "-w", "2", "app:app")
+		m.install(t, "proxy", "--listen", "http=tcp://:81", "--protocol", "none", "--stop-schedule", "USR1/20s/TERM", "--", "/usr/sbin/haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg")
 		for _, name := range []string{"web.socket", "web.service", "supervisor@.socket", "supervisor@.service"} {
 			m.copyUnit(t, name, name)
 		}

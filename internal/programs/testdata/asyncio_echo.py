@@ -12,16 +12,12 @@ def notify(state):
 
 
 async def main():
-    open_connections = set()
-
     async def echo(reader, writer):
-        open_connections.add(asyncio.current_task())
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
         writer.close()
         await writer.wait_closed()
-        open_connections.discard(asyncio.current_task())
 
     server = await asyncio.start_server(echo, sock=socket.socket(fileno=3))
     stop = asyncio.Event()
@@ -29,8 +25,9 @@ async def main():
     notify("READY=1")
     await stop.wait()
     server.close()
-    while open_connections:
-        await asyncio.wait(open_connections)
+    # Each connection is a task from the moment that it is accepted.
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
 
 
 asyncio.run(main())

@@ -14,7 +14,7 @@ import (
 // for its release. It takes the policyKeys for itself and all that comes after it;
 // what is in neither list needs a restart.
 const (
-	programKeys = "program dir env env-file protocol ready stop-schedule listen"
+	programKeys = "program dir env env-file protocol ready stop-schedule watchdog listen"
 	policyKeys  = "ready-timeout overlap settle gate-timeout pause-timeout bake drain-timeout stop-grace max-draining " +
 		"backoff-min backoff-max stable-after probe probe-command probe-interval probe-timeout probe-failures " +
 		"queue-target queue-interval queue-headroom queue-reaction queue check"
@@ -76,10 +76,11 @@ func Renew(now, said, next upgrade.Program) upgrade.Program {
 	list(&p.EnvFiles, said.EnvFiles, next.EnvFiles)
 	text(&p.Dir, said.Dir, next.Dir)
 	if said.Protocol != next.Protocol { // of which these are then said anew
-		p.Protocol, p.Ready, p.Stop = next.Protocol, next.Ready, next.Stop
+		p.Protocol, p.Ready, p.Stop, p.Watchdog = next.Protocol, next.Ready, next.Stop, next.Watchdog
 	}
 	text(&p.Ready, said.Ready, next.Ready)
 	text(&p.Stop, said.Stop, next.Stop)
+	text(&p.Watchdog, said.Watchdog, next.Watchdog)
 	p.Listen = next.Listen
 	return p
 }

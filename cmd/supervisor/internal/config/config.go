@@ -48,6 +48,7 @@ type Config struct {
 	Protocol     string `toml:"protocol"`
 	Ready        string `toml:"ready"`
 	StopSchedule string `toml:"stop-schedule"`
+	Watchdog     string `toml:"watchdog"`
 
 	ReadyTimeout Duration `toml:"ready-timeout"`
 	Overlap      Duration `toml:"overlap"`
@@ -139,7 +140,7 @@ func (c Config) ServiceName() string {
 
 // UpgradeProgram is the program as package upgrade wants it.
 func (c Config) UpgradeProgram() upgrade.Program {
-	return upgrade.Program{Command: c.Program, Dir: c.Dir, Env: c.Env, EnvFiles: c.EnvFile, Protocol: c.Protocol, Ready: c.Ready, Stop: c.StopSchedule}
+	return upgrade.Program{Command: c.Program, Dir: c.Dir, Env: c.Env, EnvFiles: c.EnvFile, Protocol: c.Protocol, Ready: c.Ready, Stop: c.StopSchedule, Watchdog: c.Watchdog}
 }
 
 // Policy is the part of c that package upgrade keeps.

@@ -56,6 +56,7 @@ func (c *Config) speaking() []Setting {
 		{"protocol", group, "`PROTOCOL` of the program: native (package service, or docs/protocol.md), listen-fds, tableflip, einhorn, server-starter, nginx or none (docs/protocols.md)", `"listen-fds"`, text(&c.Protocol)},
 		{"ready", group, "`WAY` in which the program is seen to be ready: word, what it says as its protocol has it; probe, what the probe says; or a time for which it has to live (default: that of the protocol)", `"2s"`, text(&c.Ready)},
 		{"stop-schedule", group, "`SIGNALS` that tell the program to end, with times between them, such as QUIT or QUIT/20s/TERM; drain-timeout and stop-grace hold besides (default: that of the protocol)", `"QUIT/20s/TERM"`, text(&c.StopSchedule)},
+		{"watchdog", group, "`TIME` within which a listen-fds program must say WATCHDOG=1 again and again, as systemd's WatchdogSec= has it; one that does not is ended by SIGABRT (default: it need not)", `"10s"`, text(&c.Watchdog)},
 	}
 }
 

@@ -129,7 +129,7 @@ func (c Config) checkProgram() error {
 // Speaks says why r could not be spoken to as it asks for, with c for the rest.
 func (c Config) Speaks(r upgrade.Program) error {
 	var wrong []error
-	c.Protocol, c.Ready, c.StopSchedule = r.Protocol, r.Ready, r.Stop
+	c.Protocol, c.Ready, c.StopSchedule, c.Watchdog = r.Protocol, r.Ready, r.Stop, r.Watchdog
 	c.checkProtocol(func(key string, err error) {
 		if err != nil {
 			wrong = append(wrong, &SettingError{Key: key, Err: err})
@@ -161,6 +161,8 @@ func (c Config) checkProtocol(check func(key string, err error)) {
 		err = fmt.Errorf("takes %v until its last signal, and drain-timeout is %v: raise that", stop.Total(), limit)
 	}
 	check("stop-schedule", err)
+	_, err = p.ParseWatchdog(c.Watchdog)
+	check("watchdog", err)
 	if p.Name != protocol.Native && c.Probe != "" {
 		check("probe", fmt.Errorf("a program that is spoken to by %s has no probe socket; use probe-command", p.Name))
 	}

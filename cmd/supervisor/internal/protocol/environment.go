@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"example.com/supervisor/fdpass"
 )
@@ -23,6 +24,8 @@ type Facts struct {
 	// Notify is the path of a socket on which the program may tell how it is; ""
 	// if nobody listens.
 	Notify string
+	// Watchdog is how long the program may be silent; 0: as long as it likes.
+	Watchdog time.Duration
 }
 
 // Env is what a program finds in its environment.
@@ -40,6 +43,9 @@ func (n Name) Env(f Facts) []string {
 		}
 		if f.Notify != "" {
 			env = append(env, "NOTIFY_SOCKET="+f.Notify)
+		}
+		if f.Notify != "" && f.Watchdog > 0 { // sd_watchdog_enabled(3)
+			env = append(env, "WATCHDOG_USEC="+strconv.FormatInt(f.Watchdog.Microseconds(), 10), "WATCHDOG_PID="+f.PID)
 		}
 		return env
 	case Tableflip:

@@ -40,6 +40,9 @@ type Protocol struct {
 	// or why not.
 	Blocking bool
 	Because  string
+	// Watchdog tells that a program can be asked to say again and again that it
+	// lives.
+	Watchdog bool
 	// Pauses tells that a generation can stop accepting and begin again, Reports
 	// that it tells of its connections.
 	Pauses, Reports bool
@@ -48,6 +51,11 @@ type Protocol struct {
 // aWhile is how long a program must live that has no word for being ready. It is
 // what start_server(1) waits, too.
 const aWhile = time.Second
+
+// afterBinding is more than an nginx takes to give up: what it has not inherited
+// it tries to open five times, with half a second between (ngx_connection.c,
+// ngx_open_listening_sockets). Before that it lives and accepts nothing.
+const afterBinding = 3 * time.Second
 
 // All are the protocols, the native one first.
 func All() []Protocol {
@@ -60,7 +68,7 @@ func All() []Protocol {
 			Pauses:  true, Reports: true,
 		},
 		{
-			Name: ListenFDs, Hands: "descriptors 3, 4, ... with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as systemd does",
+			Name: ListenFDs, Watchdog: true, Hands: "descriptors 3, 4, ... with LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES, as systemd does",
 			Ready: Readiness{By: Word}, Readies: "READY=1 on the NOTIFY_SOCKET that it is given", Stop: Signals(term),
 			Blocking: true, Because: "systemd's own default (NonBlocking=no); programs that want it otherwise set it themselves",
 		},
@@ -81,7 +89,7 @@ func All() []Protocol {
 		},
 		{
 			Name: Nginx, Hands: "descriptors 3, 4, ... with NGINX, as an nginx hands them to the next one",
-			Ready: Readiness{By: Time, After: aWhile}, Readies: "having lived for 1s", Stop: Signals(quit),
+			Ready: Readiness{By: Time, After: afterBinding}, Readies: "having lived for 3s: for 2.5s it tries to open what it has not inherited", Stop: Signals(quit),
 			Because: "nginx takes it that what it inherits does not block",
 		},
 		{

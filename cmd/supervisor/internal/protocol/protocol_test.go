@@ -230,3 +230,13 @@ func TestReadiness(t *testing.T) {
 		}
 	}
 }
+
+// TestNginxHasTimeToGiveUp: one that cannot open what it has not inherited lives
+// for two and a half seconds all the same, and must not be taken for ready.
+func TestNginxHasTimeToGiveUp(t *testing.T) {
+	t.Parallel()
+	p, err := Parse("nginx")
+	if err != nil || p.Ready.By != Time || p.Ready.After <= 5*500*time.Millisecond {
+		t.Errorf("an nginx is ready by %v (%v)", p.Ready, err)
+	}
+}

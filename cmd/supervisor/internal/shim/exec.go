@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +42,9 @@ const exitCannotExecute = 126
 func withPID(env []string) []string {
 	pid := strconv.Itoa(os.Getpid())
 	for i, entry := range env {
-		if entry == "LISTEN_PID="+selfPID {
-			env[i] = "LISTEN_PID=" + pid
+		switch entry {
+		case "LISTEN_PID=" + selfPID, "WATCHDOG_PID=" + selfPID:
+			env[i] = strings.TrimSuffix(entry, selfPID) + pid
 		}
 	}
 	return env

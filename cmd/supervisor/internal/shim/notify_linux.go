@@ -92,9 +92,15 @@ func (s *shim) noticed(n notice, pid int) {
 	if n.mainPID != "" {
 		s.log.Warn("the program names another main process; the one that was started counts", "pid", n.mainPID)
 	}
+	if n.limited {
+		s.tellSelf(word{limited: true, limit: n.limit})
+	}
+	if n.fed {
+		s.tellSelf(word{fed: true})
+	}
 	switch {
 	case n.trigger:
-		s.tellSelf(word{failed: "says by its watchdog that it failed"})
+		s.tellSelf(word{barks: "says by its watchdog that it failed"})
 	case n.stopping:
 		s.tellSelf(word{stopping: true})
 	case n.ready:

@@ -60,6 +60,7 @@ func (s *shim) prepare(p *program) (*launch, error) {
 	l := &launch{path: s.cfg.Path, argv: s.cfg.Command, self: s.cfg.Self}
 	facts := protocol.Facts{
 		Listeners: s.listeners, Generation: s.welcome.Generation, PID: selfPID, Parent: os.Getpid(), Notify: s.cfg.Socket,
+		Watchdog: s.cfg.Watchdog,
 	}
 	for _, listener := range s.listeners {
 		l.fds = append(l.fds, listener.FD)

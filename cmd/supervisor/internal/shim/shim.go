@@ -42,6 +42,9 @@ type Config struct {
 	// Written are the addresses of the listeners by name, as the configuration has
 	// them.
 	Written map[string]string
+	// Watchdog is how long the program may be silent; 0: as long as it likes. Grace is
+	// how long it has to end when it is aborted for that.
+	Watchdog, Grace time.Duration
 	// Socket is where a socket may be made on which the program says how it is.
 	Socket string
 	// Self is the file of this binary.
@@ -73,6 +76,7 @@ type shim struct {
 	sent      int      // steps of the schedule that were taken
 	orders    []uint64 // to drain, of this session
 	step      *time.Timer
+	watchdog  watchdog
 }
 
 // A word is something that was learned of the program.
@@ -81,6 +85,10 @@ type word struct {
 	failed   string // why it cannot do its work
 	stopping bool   // it says that it ends
 	end      string // why it is to end although nobody has told it to
+	fed      bool   // its watchdog is
+	barks    string // why its watchdog is to be heeded at once
+	limited  bool   // it says how long it may be silent, limit
+	limit    time.Duration
 }
 
 // Run joins the supervisor, runs the program and returns how it ended. It is
@@ -99,7 +107,7 @@ func Run(ctx context.Context, cfg Config) (syscall.WaitStatus, error) {
 	}
 	s := &shim{
 		cfg: cfg, log: cfg.Log.With("generation", welcome.Generation), welcome: welcome, listeners: listeners,
-		homes: make(chan rejoin.Home), words: make(chan word, 16), over: make(chan struct{}),
+		watchdog: newWatchdog(cfg.Watchdog), homes: make(chan rejoin.Home), words: make(chan word, 16), over: make(chan struct{}),
 	}
 	s.session = s.newSession(conn, welcome)
 	defer s.close()
@@ -124,6 +132,7 @@ func (s *shim) run(ctx context.Context) (syscall.WaitStatus, error) {
 		return 0, err
 	}
 	defer s.program.release()
+	defer s.watchdog.timer.Stop()
 	s.startCounting(ctx)
 	defer s.counting.stop()
 	s.step = time.NewTimer(0)
@@ -151,6 +160,8 @@ func (s *shim) run(ctx context.Context) (syscall.WaitStatus, error) {
 			s.counted(seen)
 		case <-s.step.C:
 			s.nextStep()
+		case <-s.watchdog.timer.C:
+			s.starved()
 		}
 	}
 }
@@ -169,8 +180,14 @@ func (s *shim) heard(w word) {
 		s.log.Warn("the program fails", "reason", w.failed)
 		s.say(fdpass.Failed{Reason: w.failed})
 	case w.ready && !s.ready:
-		s.ready = true
-		s.say(fdpass.Ready{})
+		s.becomeReady()
+	case w.limited:
+		s.watchdog.limit = w.limit
+		s.feed()
+	case w.fed:
+		s.feed()
+	case w.barks != "":
+		s.bark(w.barks)
 	}
 }
 
@@ -194,6 +211,7 @@ func (s *shim) drain() {
 		return
 	}
 	s.draining = true
+	s.feed()
 	if !s.counting.hasten() {
 		s.nextStep()
 		return
