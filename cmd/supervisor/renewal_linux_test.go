@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/upgrade"
@@ -36,7 +38,7 @@ func configured(t *testing.T, lines ...string) *renewed {
 func (r *renewed) write(lines ...string) {
 	r.Helper()
 	lines = append([]string{
-		`queue = ["*:off"]`, `settle = "20ms"`, `drain-timeout = "30s"`, `stop-grace = "500ms"`,
+		`queue = ["*:off"]`, `drain-timeout = "30s"`, `stop-grace = "500ms"`,
 	}, lines...)
 	text := strings.ReplaceAll(strings.Join(lines, "\n")+"\n", "$DIR", r.dir)
 	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
@@ -160,4 +162,179 @@ func TestListenersComeAndGoWithUpgrades(t *testing.T) {
 	}
 	r.noneFailed(run)
 	r.stop()
+}
+
+// TestWhatIsNotCommittedLeavesTheListenersAsTheyWere offers a bad program with one
+// more listener and one less, then takes a good one back in its bake.
+func TestWhatIsNotCommittedLeavesTheListenersAsTheyWere(t *testing.T) {
+	t.Parallel()
+	added, removed := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
+	before := list("http=tcp://127.0.0.1:0", "removed=tcp://"+removed)
+	after := list("http=tcp://127.0.0.1:0", "added=tcp://"+added)
+	r := configured(t, `program = ["many"]`, before)
+	run := r.traffic("http://"+r.listens("http", "removed")["http"], "http://"+removed)
+	r.answered(run, 20)
+
+	r.write(`program = ["many", "-exit", "3"]`, after)
+	r.becomes(upgrade.Aborted)
+	r.listens("http", "removed")
+	r.refuses("tcp", added)
+
+	r.write(`program = ["many"]`, `bake = "1h"`, after)
+	asked := make(chan upgrade.Report, 1)
+	go func() { asked <- r.asks(upgrade.KindUpgrade) }() // joined below
+	r.await("the bake", inPhase(upgrade.PhaseBake))
+	if back := r.asks(upgrade.KindRollback); back.Verdict != upgrade.RolledBack && back.Verdict != upgrade.Committed {
+		t.Errorf("to take it back: %s (%s)", back.Verdict, back.Reason)
+	}
+	if report := <-asked; report.Verdict != upgrade.RolledBack {
+		t.Errorf("verdict %s (%s)", report.Verdict, report.Reason)
+	}
+	r.listens("http", "removed")
+	r.refuses("tcp", added)
+
+	r.write(`program = ["many"]`, `colour = "red"`, after)
+	if report := r.becomes(upgrade.Refused); !strings.Contains(report.Reason, "web.toml:5:1: colour: unknown key") {
+		t.Errorf("refused with %q, want the line", report.Reason)
+	}
+	r.answered(run, 20)
+	r.noneFailed(run)
+	r.stop()
+}
+
+// TestRollbackGoesBackToTheListenersOfItsRelease: what an upgrade closed is opened
+// again, also after a reexec; what cannot be is a reason to refuse.
+func TestRollbackGoesBackToTheListenersOfItsRelease(t *testing.T) {
+	t.Parallel()
+	removed := "127.0.0.1:" + freePort(t)
+	http := "http=tcp://127.0.0.1:0"
+	r := configured(t, `program = ["many"]`, `bake = "50ms"`, list(http, "removed=tcp://"+removed))
+	at := r.listens("http", "removed")["http"]
+	r.write(`program = ["many"]`, `bake = "50ms"`, `metrics = "127.0.0.1:0"`, list(http))
+	if report := r.becomes(upgrade.Committed); !strings.Contains(report.Configuration, "needs a restart: metrics") {
+		t.Errorf("the report says of the configuration %q", report.Configuration)
+	}
+	r.listens("http")
+	if _, err := r.client.Reexec(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	r.listens("http")
+
+	other, err := net.Listen("tcp", removed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := r.asks(upgrade.KindRollback)
+	if report.Verdict != upgrade.Refused || !strings.Contains(report.Reason, "in use") {
+		t.Errorf("with its port taken: %s (%s)", report.Verdict, report.Reason)
+	}
+	other.Close()
+	if report = r.asks(upgrade.KindRollback); report.Verdict != upgrade.Committed {
+		t.Errorf("verdict %s (%s)", report.Verdict, report.Reason)
+	}
+	if now := r.listens("http", "removed")["http"]; now != at {
+		t.Errorf("http is at %s, and was at %s", now, at)
+	}
+	r.stop()
+}
+
+// TestKilledWhileListenersChange kills the supervisor in the bake of an upgrade that
+// moves a listener, and once more when it has been committed.
+func TestKilledWhileListenersChange(t *testing.T) {
+	t.Parallel()
+	was, is := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
+	http := "http=tcp://127.0.0.1:0"
+	r := configured(t, `program = ["many"]`, `bake = "1h"`, list(http, "moved=tcp://"+was))
+	run := r.traffic("http://" + r.listens("http", "moved")["http"])
+	r.answered(run, 20)
+	r.write(`program = ["many"]`, `bake = "1h"`, list(http, "moved=tcp://"+is))
+	asked := make(chan upgrade.Report, 1)
+	go func() { asked <- r.asks(upgrade.KindUpgrade) }() // joined below
+	r.await("the bake", inPhase(upgrade.PhaseBake))
+	r.succeed()
+	if report := <-asked; report.Verdict != upgrade.RolledBack {
+		t.Errorf("verdict %s (%s)", report.Verdict, report.Reason)
+	}
+	if at := r.listens("http", "moved")["moved"]; at != was {
+		t.Errorf("moved is at %s, want %s", at, was)
+	}
+	r.refuses("tcp", is)
+	r.write(`program = ["many"]`, `bake = "50ms"`, list(http, "moved=tcp://"+is))
+	r.becomes(upgrade.Committed)
+	r.succeed()
+	if at := r.listens("http", "moved")["moved"]; at != is {
+		t.Errorf("moved is at %s, want %s", at, is)
+	}
+	r.refuses("tcp", was)
+	r.answered(run, 20)
+	r.noneFailed(run)
+	r.stop()
+}
+
+// TestWhoWaitsAtAListenerThatGoesIsServed: who connects during the bake, when nobody
+// accepts there, is served by the old generation at the commit.
+func TestWhoWaitsAtAListenerThatGoesIsServed(t *testing.T) {
+	t.Parallel()
+	goes := "127.0.0.1:" + freePort(t)
+	r := configured(t, `program = ["many"]`, list("http=tcp://127.0.0.1:0", "goes=tcp://"+goes))
+	r.listens("http", "goes")
+	r.write(`program = ["many"]`, `bake = "300ms"`, list("http=tcp://127.0.0.1:0"))
+	asked := make(chan upgrade.Report, 1)
+	go func() { asked <- r.asks(upgrade.KindUpgrade) }() // joined below
+	r.await("the bake", inPhase(upgrade.PhaseBake))
+	for i := range 20 {
+		conn, err := net.Dial("tcp", goes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello")); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		defer func() {
+			if answer, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(answer), "hello") {
+				t.Errorf("client %d is answered %q, %v", i, answer, err)
+			}
+		}()
+	}
+	if report := <-asked; report.Verdict != upgrade.Committed {
+		t.Errorf("verdict %s (%s)", report.Verdict, report.Reason)
+	}
+	r.refuses("tcp", goes)
+	r.stop()
+}
+
+// TestDescriptorsStayFewAsListenersComeAndGo upgrades again and again, every time
+// with other listeners.
+func TestDescriptorsStayFewAsListenersComeAndGo(t *testing.T) {
+	t.Parallel()
+	r := configured(t, `program = ["many"]`, `bake = "0s"`, list("http=tcp://127.0.0.1:0"))
+	change := func(i int) {
+		r.write(`program = ["many"]`, `bake = "0s"`, `settle = "0s"`, list("http=tcp://127.0.0.1:0", fmt.Sprintf("l%d=unix://$DIR/%d.sock", i, i)))
+		r.becomes(upgrade.Committed)
+		r.serves()
+	}
+	r.serves()
+	for i := range 3 {
+		change(i)
+	}
+	before := r.descriptors()
+	const times = 20
+	for i := range times {
+		change(100 + i)
+	}
+	if after := r.descriptors(); after > before+2 {
+		t.Errorf("%d descriptors after %d upgrades, and %d before", after, times, before)
+	}
+	r.stop()
+}
+
+// descriptors is how many the supervisor has open.
+func (r *renewed) descriptors() int {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", r.cmd.Process.Pid))
+	if err != nil {
+		r.Fatal(err)
+	}
+	return len(entries)
 }
