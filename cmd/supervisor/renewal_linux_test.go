@@ -338,3 +338,25 @@ func (r *renewed) descriptors() int {
 	}
 	return len(entries)
 }
+
+// TestForeignProgramsGetTheListenersOfTheirRelease: in the order of the
+// configuration, as descriptors 3, 4, ...
+func TestForeignProgramsGetTheListenersOfTheirRelease(t *testing.T) {
+	t.Parallel()
+	program := `program = ["sh", "-c", "echo it has $LISTEN_FDS: $LISTEN_FDNAMES; exec sleep 1000"]`
+	lines := []string{program, `protocol = "listen-fds"`, `ready = "50ms"`, `bake = "50ms"`}
+	r := configured(t, append(lines, list("b=tcp://127.0.0.1:0", "a=tcp://127.0.0.1:0"))...)
+	r.shims = true
+	r.listens("a", "b")
+	r.write(append(lines, list("c=tcp://127.0.0.1:0", "b=tcp://127.0.0.1:0", "a=tcp://127.0.0.1:0"))...)
+	r.becomes(upgrade.Committed)
+	r.write(append(lines, list("a=tcp://127.0.0.1:0", "c=tcp://127.0.0.1:0"))...)
+	r.becomes(upgrade.Committed)
+	r.listens("a", "c")
+	for _, want := range []string{"it has 2: b:a\n", "it has 3: c:b:a\n", "it has 2: a:c\n"} {
+		if log := r.logged(); !strings.Contains(log, want) {
+			t.Errorf("the log does not say %q", want)
+		}
+	}
+	r.stop()
+}
