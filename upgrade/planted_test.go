@@ -167,8 +167,8 @@ func bugsOfTheRecovery() []bug {
 func bugsOfTheRestoring() []bug {
 	return []bug{
 		{"who waits for a drain is lost with the supervisor",
-			"cut: s.Cut, waiter: s.Waiter.restore(),",
-			"cut: s.Cut,"},
+			"cutUnknown: s.CutUnknown, waiter: s.Waiter.restore(),",
+			"cutUnknown: s.CutUnknown,"},
 		{"a number is given twice",
 			"	m.generations, m.serial,",
 			"	m.generations, m.serial = s.Generations-1, s.Serial\n	_, _,"},
