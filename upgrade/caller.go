@@ -180,11 +180,11 @@ func orZero[T uint64 | int64](p *T) (value T) {
 func (s *Supervisor) reply(a Reply) {
 	c := s.callers[a.Request]
 	c.enter(PhaseVerdict, time.Now())
+	if c.callOff != nil {
+		c.callOff() // before the verdict is told, after which nothing may be begun
+	}
 	if c.moment == nil {
 		s.decide(Decide{a.Request, a.Verdict, a.To})
-	}
-	if c.callOff != nil {
-		c.callOff()
 	}
 	delete(s.callers, a.Request)
 	report := s.report(a, c)

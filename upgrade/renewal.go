@@ -75,10 +75,11 @@ func (s *Supervisor) noteRenewal(a Admit, r Renewed) {
 }
 
 // retainListeners tells which releases run or may be started again by themselves, and whose
-// listeners are needed therefore; at admission that is not known. It reports
+// listeners are needed therefore; at admission that is not known, and when the
+// supervisor stops it parts with all of them. It reports
 // whether the others were closed, which is to be written down.
 func (s *Supervisor) retainListeners() (changed bool) {
-	if s.cfg.Retain == nil || s.machine.phase == PhaseAdmission || !s.cfg.Retain(s.machine.inUse()) {
+	if s.cfg.Retain == nil || s.machine.phase == PhaseAdmission || s.machine.stopping || !s.cfg.Retain(s.machine.inUse()) {
 		return false
 	}
 	s.persisted = State{}

@@ -61,6 +61,10 @@ func (h *host) renew(ctx context.Context, r upgrade.Renewal) (upgrade.Renewed, e
 		return upgrade.Renewed{Note: renewed.Note}, err
 	}
 	h.settings.propose(r.Request, cfg)
+	if ctx.Err() != nil { // it has been answered already, and there will be no other verdict
+		h.decided(r.Request, upgrade.Refused)
+		return upgrade.Renewed{}, ctx.Err()
+	}
 	return renewed, h.look()
 }
 
