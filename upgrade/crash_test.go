@@ -96,7 +96,7 @@ func (w *world) crash(e Recovered) (*world, string) {
 	if err != nil {
 		return w, err.Error()
 	}
-	v := &world{m: m, told: maps.Clone(w.told), leaving: map[int]bool{}, orders: map[int]uint64{}, open: slices.Clone(w.open),
+	v := &world{m: m, dryRuns: w.dryRuns, told: maps.Clone(w.told), leaving: map[int]bool{}, orders: map[int]uint64{}, open: slices.Clone(w.open),
 		kinds: w.kinds, decided: w.decided, requests: w.requests}
 	for _, s := range e.Survivors {
 		v.alive = append(v.alive, s.Generation)
