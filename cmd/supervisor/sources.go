@@ -319,6 +319,9 @@ func (h *host) checkPaths(cfg config.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := h.dir.Check(); err != nil {
+		return err
+	}
 	own, err := os.Stat(h.dir.Path)
 	if err != nil {
 		return fmt.Errorf("cannot look at the run directory: %w", err)
