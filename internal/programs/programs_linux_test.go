@@ -20,7 +20,7 @@ func upgrades(t *testing.T) (n int, said bool) {
 	t.Helper()
 	text := os.Getenv(upgradesEnv)
 	if text == "" {
-		return 5, false
+		return 10, false
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
