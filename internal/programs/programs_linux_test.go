@@ -53,6 +53,12 @@ func TestPrograms(t *testing.T) {
 			t.Parallel()
 			s := p.prepare(t)
 			ours := s.upgraded(binary, n)
+			if !said && p.loses == "" && lostOf(ours) > 0 {
+				// On a busy machine about one run in a hundred has one, of which it is not
+				// known whose it is. What loses by its nature does so again.
+				t.Logf("once more, because of %d requests: %s", ours.Requests, failures(ours))
+				ours = p.prepare(t).upgraded(binary, n)
+			}
 			row := row{program: p, ours: ours}
 			if p.graceful != 0 && (said || p.loses != "" && ours.Failed > 0) {
 				theirs := s.replaced(n)
@@ -85,6 +91,14 @@ func judge(t *testing.T, p program, ours load.Report, theirs *load.Report) {
 			t.Errorf("%s: %d of %d requests failed, and %d when it is stopped by its own means: %s", traffic.Name, failed, traffic.Requests, own, failures(ours))
 		}
 	}
+}
+
+// lostOf is how many of all requests were lost.
+func lostOf(r load.Report) (n uint64) {
+	for _, traffic := range r.Traffic {
+		n += lost(traffic)
+	}
+	return n
 }
 
 // lost is how many requests failed, but for those that were not even sent because
