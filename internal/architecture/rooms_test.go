@@ -78,8 +78,9 @@ var rooms = []room{
 	{path: "internal/architecture"},
 	{path: "internal/leaktest"}, // of tests
 	{path: "internal/systemdtest", others: []string{sys}},
-	{path: "internal/units"},    // is its tests
-	{path: "internal/programs"}, // as well
+	{path: "internal/units"},                          // is its tests
+	{path: "internal/programs"},                       // as well
+	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
 
 	{
 		path: "cmd/supervisor",
