@@ -10,18 +10,20 @@ FUZZTIME ?= 5m
 BENCH    ?= .
 UPGRADES ?= 25
 OUT      ?= bin
+FAULT    ?=
+PHASE    ?=
 DEMO     ?= --upgrades 20 --rate 1000
 
-.PHONY: help test race kills endurance fuzz bench demo cover lint planted-bugs programs
+.PHONY: help test race kills endurance fuzz bench demo cover lint planted-bugs programs faults
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 test: ## all tests, with the race detector
 	@# A slow machine may take longer than the ten minutes that go test allows.
-	go test -race -timeout 30m $$(go list ./... | grep -v /cmd/supervisor$$)
-	@# Alone: it watches accept queues of real processes, and what runs beside makes them stand.
-	SUPERVISOR_TEST_KILLS=50 go test -race -timeout 30m ./cmd/supervisor
+	go test -race -timeout 30m $$(go list ./... | grep -vE '/(cmd/supervisor|internal/faults)$$')
+	@# Alone: they watch accept queues of real processes, and what runs beside makes them stand.
+	SUPERVISOR_TEST_KILLS=50 go test -race -timeout 30m -p 1 ./cmd/supervisor ./internal/faults
 	@# A module of its own, so that gRPC is none that package service brings along.
 	cd examples/grpc && go vet ./... && go test -race ./...
 	@# Under the race detector this one visits a part of the states only.
@@ -44,6 +46,9 @@ bench: ## benchmarks that match BENCH (.)
 
 programs: ## upgrade programs of Debian's UPGRADES times (25) each, and by their own means, and print the figures
 	SUPERVISOR_TEST_UPGRADES=$(UPGRADES) go test -count=1 -v -timeout 30m -run '^(TestPrograms|TestFinalStop)$$' ./internal/programs
+
+faults: ## have real processes fail in every way in every phase, under load, and write docs/faults.md; FAULT=regexp PHASE=regexp: those cells, no page
+	SUPERVISOR_TEST_FAULTS=all SUPERVISOR_TEST_FAULT='$(FAULT)' SUPERVISOR_TEST_PHASE='$(PHASE)' go test -count=1 -timeout 1h -run '^TestFaults$$' ./internal/faults
 
 demo: ## upgrade a built-in service under load and show what its clients saw
 	go run ./cmd/supervisor demo $(DEMO)

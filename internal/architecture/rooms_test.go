@@ -78,9 +78,11 @@ var rooms = []room{
 	{path: "internal/architecture"},
 	{path: "internal/leaktest"}, // of tests
 	{path: "internal/systemdtest", others: []string{sys}},
-	{path: "internal/units"},                          // is its tests
-	{path: "internal/programs"},                       // as well
-	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
+	{path: "internal/units"},                                                                                 // is its tests
+	{path: "internal/programs"},                                                                              // as well
+	{path: "internal/faults/failing", ours: []string{"service", "fdpass", "upgrade"}, others: []string{sys}}, // lies on the channel; of upgrade: EnvGeneration
+	{path: "internal/faults"},                                                                                // as well
+	{path: "internal/rig", ours: []string{"upgrade"}},                                                        // a supervisor for tests, by its command
 
 	{
 		path: "cmd/supervisor",
