@@ -12,7 +12,7 @@ UPGRADES ?= 25
 OUT      ?= bin
 DEMO     ?= --upgrades 20 --rate 1000
 
-.PHONY: help test race kills endurance fuzz bench demo cover lint planted-bugs programs
+.PHONY: help test race kills endurance fuzz corpus bench demo cover lint planted-bugs programs
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ endurance: ## 1,000 upgrades and 50 replacements of the supervisor under load: n
 
 fuzz: ## fuzz every target for FUZZTIME (5m)
 	.ci/fuzz $(FUZZTIME)
+
+corpus: ## keep the fewest of the inputs that fuzzing has found which reach what all of them reach
+	go run ./internal/corpus
 
 bench: ## benchmarks that match BENCH (.)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

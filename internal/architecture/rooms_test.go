@@ -76,6 +76,7 @@ var rooms = []room{
 	{path: "internal/load", others: []string{sys, histogram}},
 	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
 	{path: "internal/architecture"},
+	{path: "internal/corpus"},   // a command of ours
 	{path: "internal/leaktest"}, // of tests
 	{path: "internal/systemdtest", others: []string{sys}},
 	{path: "internal/units"},                          // is its tests
