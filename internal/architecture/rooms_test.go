@@ -79,8 +79,10 @@ var rooms = []room{
 	{path: "internal/corpus"},   // a command of ours
 	{path: "internal/leaktest"}, // of tests
 	{path: "internal/systemdtest", others: []string{sys}},
-	{path: "internal/units"},                          // is its tests
-	{path: "internal/programs"},                       // as well
+	{path: "internal/units"},    // is its tests
+	{path: "internal/programs"}, // as well
+	{path: "internal/scale"},    // as well
+	{path: "internal/scale/crowd", ours: []string{"service"}},
 	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
 
 	{
