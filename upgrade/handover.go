@@ -155,9 +155,15 @@ func (s *Supervisor) persist() {
 	}
 }
 
-// WriteDown has the state written down if that has failed. An error is that the
-// supervisor has ended, or that ctx is done.
-func (s *Supervisor) WriteDown(ctx context.Context) error { return s.postFor(ctx, s.persist) }
+// WriteDown has the state written down for whoever comes next, also one that has
+// been: what was written is gone. An error is that the supervisor has ended, or that
+// ctx is done.
+func (s *Supervisor) WriteDown(ctx context.Context) error {
+	return s.postFor(ctx, func() {
+		s.persisted = State{}
+		s.persist()
+	})
+}
 
 func withoutSamples(queues []QueueAccount) []QueueAccount {
 	queues = slices.Clone(queues)

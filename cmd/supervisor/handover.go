@@ -253,8 +253,7 @@ func descriptorOf(l net.Listener) (fd int, err error) {
 	return fd, errors.Join(failed, err)
 }
 
-// listenerOf takes the descriptor of a listener; the file of a Unix socket is
-// removed when it is closed.
+// listenerOf takes the descriptor of a listener.
 func listenerOf(fd int) (net.Listener, error) {
 	unix.CloseOnExec(fd)
 	f := os.NewFile(uintptr(fd), "listener")
@@ -262,9 +261,6 @@ func listenerOf(fd int) (net.Listener, error) {
 	l, err := net.FileListener(f)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use descriptor %d as a listener: %w", fd, err)
-	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(true)
 	}
 	return l, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 
@@ -98,7 +99,7 @@ func (h *host) openListeners(ctx context.Context) error {
 // openSockets opens the supervisor's own.
 func (h *host) openSockets(ctx context.Context) (err error) {
 	if from := h.origin.handed(); from != nil && from.Control != 0 {
-		h.control, err = listenerOf(from.Control)
+		h.control, err = h.inheritControl(from.Control)
 	} else {
 		h.control, err = h.dir.Listen()
 	}
@@ -121,6 +122,20 @@ func (h *host) openSockets(ctx context.Context) (err error) {
 		h.log.Info("serves metrics", "address", h.scrape.Addr().String())
 	}
 	return nil
+}
+
+// inheritControl takes the descriptor of the control socket of the program that
+// this process executed before.
+func (h *host) inheritControl(fd int) (*rundir.Socket, error) {
+	l, err := listenerOf(fd)
+	if err != nil {
+		return nil, err
+	}
+	socket, ok := l.(*net.UnixListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("descriptor %d is not the control socket but listens at %s", fd, l.Addr()), l.Close())
+	}
+	return h.dir.Socket(socket), nil
 }
 
 // store has the service manager keep the listeners that no socket unit holds, and
@@ -151,12 +166,16 @@ func (h *host) store() {
 // close gives up all that open opened; what is closed already stays so.
 func (h *host) close() error {
 	var errs []error
-	for _, l := range []net.Listener{h.scrape, h.control} {
-		if l != nil {
-			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-				errs = append(errs, err)
-			}
+	shut := func(l io.Closer) {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
 		}
+	}
+	if h.scrape != nil {
+		shut(h.scrape)
+	}
+	if h.control != nil {
+		shut(h.control)
 	}
 	if h.rendezvous != nil {
 		errs = append(errs, h.rendezvous.Close())

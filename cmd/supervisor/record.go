@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -64,11 +65,17 @@ func save(path string, state handover.State) error {
 	return err
 }
 
-// missing reports whether the latest state is not written down.
+// missing reports whether the latest state is not written down, or is not there any
+// more because somebody has removed it.
 func (r *record) missing() bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failed != nil
+	failed := r.failed
+	r.mu.Unlock()
+	if failed != nil {
+		return true
+	}
+	_, err := os.Lstat(r.dir.State())
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // trouble says why the next supervisor could not go on from here, or soon will not
@@ -105,7 +112,7 @@ func mend(cause syscall.Errno) string {
 }
 
 // see looks after the record while nothing happens: it logs, once, that the
-// directory is gone, and has again written down what could not be.
+// directory is gone, and has again written down what could not be or was removed.
 func (r *record) see(again func(context.Context) error) {
 	err := r.dir.Check()
 	r.mu.Lock()

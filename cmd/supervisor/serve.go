@@ -51,7 +51,7 @@ type host struct {
 	listeners  *listeners
 	queues     *queues // of the listeners
 	settings   *settings
-	control    net.Listener
+	control    *rundir.Socket
 	scrape     net.Listener // nil without metrics over TCP
 
 	supervisor *upgrade.Supervisor
@@ -61,9 +61,12 @@ type host struct {
 	children   children
 	record     *record
 
-	renewing   sync.Mutex  // held while listeners are opened for an upgrade
-	looking    sync.Mutex  // held while the queues that are looked at are changed
-	limitsBack atomic.Bool // the limits of the queues are what they were before
+	renewing sync.Mutex // held while listeners are opened for an upgrade
+	looking  sync.Mutex // held while the queues that are looked at are changed
+	// uncontrolled tells that the control socket is gone, and that this has been
+	// logged; it is of the goroutine that sees to the run directory.
+	uncontrolled bool
+	limitsBack   atomic.Bool // the limits of the queues are what they were before
 }
 
 // serve runs the service until it is told to stop.
@@ -97,9 +100,7 @@ func (h *host) begin(ctx context.Context, getenv func(string) string) error {
 // leaveOthersSocket has the control socket's file stay that has its name in a
 // directory that is another one by now.
 func (h *host) leaveOthersSocket() {
-	if socket, ok := h.control.(*net.UnixListener); ok {
-		socket.SetUnlinkOnClose(!errors.Is(h.dir.Check(), rundir.ErrGone))
-	}
+	h.control.SetUnlinkOnClose(!errors.Is(h.dir.Check(), rundir.ErrGone))
 }
 
 // run supervises, answers and heeds signals until the supervisor has ended.
@@ -139,7 +140,7 @@ func (h *host) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error {
-		h.listeners.watch(auditInterval, ended, h.seeToRecord)
+		h.listeners.watch(auditInterval, ended, h.seeToRunDir)
 		return nil
 	})
 	group.Go(func() error {

@@ -86,11 +86,29 @@ func (h *host) audit() error {
 	return h.listeners.audit()
 }
 
-// seeToRecord sees to what is written down for the next supervisor, and to the
-// history.
-func (h *host) seeToRecord() {
+// seeToRunDir sees to the control socket, to what is written down for the next
+// supervisor, and to the history.
+func (h *host) seeToRunDir() {
+	h.seeToControl()
 	h.record.see(h.supervisor.WriteDown)
 	h.history.Retry()
+}
+
+// seeToControl has the control socket where it was, if somebody has removed it:
+// without it nobody can ask for anything.
+func (h *host) seeToControl() {
+	if h.dir.Check() != nil {
+		return // nobody would look for it there
+	}
+	switch renewed, err := h.control.Renew(); {
+	case err != nil && h.uncontrolled: // it has been told
+	case err != nil:
+		h.uncontrolled = true
+		h.log.Error("the control socket was removed and cannot be made anew; SIGHUP upgrades, SIGTERM stops", "error", err)
+	case renewed:
+		h.uncontrolled = false
+		h.log.Warn("somebody removed the control socket; it is made anew", "control", h.dir.Control())
+	}
 }
 
 // recount goes on with the counts of another supervisor.

@@ -77,10 +77,14 @@ var rooms = []room{
 	{path: "internal/load", others: []string{sys, histogram, xnet}}, // of net: the frames of HTTP/2
 	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
 	{path: "internal/architecture"},
+	{path: "internal/corpus"},   // a command of ours
 	{path: "internal/leaktest"}, // of tests
 	{path: "internal/systemdtest", others: []string{sys}},
 	{path: "internal/units"},    // is its tests
 	{path: "internal/programs"}, // as well
+	{path: "internal/scale"},    // as well
+	{path: "internal/scale/crowd", ours: []string{"service"}},
+	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
 
 	{
 		path: "cmd/supervisor",

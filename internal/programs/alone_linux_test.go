@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/supervisor/internal/listen"
+	"example.com/supervisor/internal/rig"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,7 +107,7 @@ func (a *alone) ready(notices *net.UnixConn) {
 		<-time.After(unspoken)
 		return
 	}
-	if err := notices.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := notices.SetReadDeadline(time.Now().Add(rig.Patience)); err != nil {
 		a.Fatal(err)
 	}
 	text := make([]byte, 4096)
@@ -127,7 +128,7 @@ func (a *alone) stop(r *running) {
 	if err := syscall.Kill(r.pid, a.graceful); err != nil {
 		a.Fatal(err)
 	}
-	late := time.AfterFunc(patience, func() { _ = syscall.Kill(-r.pid, syscall.SIGKILL) })
+	late := time.AfterFunc(rig.Patience, func() { _ = syscall.Kill(-r.pid, syscall.SIGKILL) })
 	defer late.Stop()
 	for {
 		_, err := syscall.Wait4(r.pid, nil, 0, nil)

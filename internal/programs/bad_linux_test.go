@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"example.com/supervisor/internal/rig"
 )
 
 // find is the program of that name.
@@ -23,7 +25,7 @@ func find(t *testing.T, name string) program {
 // aborted, and no client notices.
 func TestBadReleasesOfPrograms(t *testing.T) {
 	t.Parallel()
-	binary := buildSupervisor(t)
+	binary := rig.Build(t, rig.Command)
 	for _, c := range []struct {
 		mistake, program string
 		flags            []string
@@ -55,7 +57,7 @@ func TestBadReleasesOfPrograms(t *testing.T) {
 			if err := os.WriteFile(path, []byte(bad), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if r := u.upgrade(); r.Verdict != "aborted" || !strings.Contains(r.Reason, c.reason) {
+			if r := u.Upgrade(); r.Verdict != "aborted" || !strings.Contains(r.Reason, c.reason) {
 				t.Errorf("%s: %s, want aborted: %s", r.Verdict, r.Reason, c.reason)
 			}
 			if err := os.WriteFile(path, good, 0o644); err != nil {
@@ -65,8 +67,8 @@ func TestBadReleasesOfPrograms(t *testing.T) {
 			if r := run.Stop(); r.Failed > 0 {
 				t.Errorf("%d of %d requests failed: %s", r.Failed, r.Requests, failures(r))
 			}
-			u.commits()
-			u.stop()
+			u.Commits()
+			u.Stop()
 		})
 	}
 }

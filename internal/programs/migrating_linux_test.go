@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"example.com/supervisor/internal/rig"
 )
 
 // after finds the commands of docs/migrating.md that run a program below a
@@ -23,7 +25,7 @@ func TestMigratingIsTried(t *testing.T) {
 	if marks := strings.Count(string(text), "<!-- tried: "); len(shown) < 5 || len(shown) != marks {
 		t.Fatalf("docs/migrating.md has %d commands behind %d marks, want the same, and at least 5", len(shown), marks)
 	}
-	binary := buildSupervisor(t)
+	binary := rig.Build(t, rig.Command)
 	for _, m := range shown {
 		t.Run(m[1], func(t *testing.T) {
 			t.Parallel()
@@ -43,12 +45,12 @@ func TestMigratingIsTried(t *testing.T) {
 			u := s.supervise(binary)
 			run := s.load()
 			answered(t, run, 20)
-			u.commits()
+			u.Commits()
 			answered(t, run, 20)
 			if r := run.Stop(); r.Failed > 0 && p.loses == "" {
 				t.Errorf("%d of %d requests failed: %s", r.Failed, r.Requests, failures(r))
 			}
-			u.stop()
+			u.Stop()
 		})
 	}
 }

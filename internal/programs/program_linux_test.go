@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/supervisor/internal/load"
+	"example.com/supervisor/internal/rig"
 )
 
 // A program is one that nobody here wrote, and how it is run.
@@ -156,15 +157,7 @@ type site struct {
 func (p program) prepare(t *testing.T) *site {
 	t.Helper()
 	p.look(t)
-	dir, err := os.MkdirTemp("", "sv") // short enough for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { // nginx serves as another user
-		t.Fatal(err)
-	}
-	s := &site{TB: t, program: p, dir: dir, address: freeAddress(t)}
+	s := &site{TB: t, program: p, dir: rig.Folder(t), address: rig.FreeAddress(t)}
 	if p.file != "" {
 		s.install()
 	}

@@ -3,13 +3,13 @@ package programs
 import (
 	"math"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
 
 	"example.com/supervisor/internal/load"
+	"example.com/supervisor/internal/rig"
+	"example.com/supervisor/upgrade"
 )
 
 // upgradesEnv is the variable that says how often each program is upgraded.
@@ -29,23 +29,13 @@ func upgrades(t *testing.T) (n int, said bool) {
 	return n, true
 }
 
-// buildSupervisor builds the command.
-func buildSupervisor(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "supervisor")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/supervisor").CombinedOutput(); err != nil {
-		t.Fatalf("cannot build the supervisor: %v\n%s", err, out)
-	}
-	return binary
-}
-
 // TestPrograms upgrades each program under load. What is lost is what its own
 // stop loses, which is counted beside it: the same program, as often stopped while
 // another one of it accepts on the same listener.
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	n, said := upgrades(t)
-	binary := buildSupervisor(t)
+	binary := rig.Build(t, rig.Command)
 	figures := &table{upgrades: n}
 	t.Cleanup(func() { t.Logf("\n%s", figures) })
 	for _, p := range programs() {
@@ -129,14 +119,14 @@ func (s *site) upgraded(binary string, n int) load.Report {
 	run := s.load()
 	answered(s, run, 20)
 	for range n {
-		u.commits()
+		u.Commits()
 		answered(s, run, 5)
 	}
 	report := run.Stop()
-	if got := u.await("one generation", func(st status) bool { return len(st.Generations) == 1 }).active(); got != n+1 {
+	if got := rig.Active(u.Await("one generation", func(st upgrade.Status) bool { return len(st.Generations) == 1 })); got != n+1 {
 		s.Errorf("generation %d is active, want %d", got, n+1)
 	}
-	u.stop()
+	u.Stop()
 	return report
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/supervisor/internal/load"
+	"example.com/supervisor/internal/rig"
 )
 
 // crowd is how many clients connect at the moment of a stop.
@@ -19,7 +20,7 @@ const crowd = 200
 func TestFinalStop(t *testing.T) {
 	t.Parallel()
 	_, said := upgrades(t)
-	binary := buildSupervisor(t)
+	binary := rig.Build(t, rig.Command)
 	figures := make(chan string, len(programs()))
 	t.Cleanup(func() {
 		close(figures)
@@ -40,7 +41,7 @@ func TestFinalStop(t *testing.T) {
 			before := s.load()
 			answered(t, before, 20)
 			before.Stop()
-			ours := s.crowded(u.stop)
+			ours := s.crowded(u.Stop)
 			a := s.alone()
 			r := a.start()
 			if err := a.socket.Close(); err != nil { // the program has it alone now

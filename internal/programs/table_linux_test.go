@@ -2,12 +2,13 @@ package programs
 
 import (
 	"fmt"
-	"golang.org/x/sys/unix"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"example.com/supervisor/internal/load"
 )

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/supervisor/internal/rig"
 )
 
 // TestTableflipMovesAndBack: one and the same binary upgrades itself by tableflip,
@@ -17,15 +19,15 @@ func TestTableflipMovesAndBack(t *testing.T) {
 	t.Parallel()
 	s := find(t, "tableflip").prepare(t)
 	s.upgradesItself()
-	u := s.supervise(buildSupervisor(t))
+	u := s.supervise(rig.Build(t, rig.Command))
 	run := s.load()
 	answered(t, run, 20)
-	u.commits()
+	u.Commits()
 	answered(t, run, 20)
 	if r := run.Stop(); r.Failed > 0 {
 		t.Errorf("%d of %d requests failed: %s", r.Failed, r.Requests, failures(r))
 	}
-	u.stop()
+	u.Stop()
 	s.upgradesItself()
 }
 
@@ -91,7 +93,7 @@ func (s *site) poll(what string, ok func() bool) {
 	s.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(patience); !ok(); {
+	for late := time.After(rig.Patience); !ok(); {
 		select {
 		case <-tick.C:
 		case <-late:

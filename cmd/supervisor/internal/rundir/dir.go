@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -411,17 +410,14 @@ func (d *Dir) Close() error {
 
 // Listen opens the control socket, mode 0600, in the place of one that a dead
 // supervisor left. Closing it removes its file.
-func (d *Dir) Listen() (net.Listener, error) {
+func (d *Dir) Listen() (*Socket, error) {
 	if err := d.sweep(func(name string) bool { return name == ControlSocket || name == StoredFile }); err != nil {
 		return nil, err
 	}
 	d.Left = false
-	l, err := net.Listen("unix", d.Control())
+	l, err := listenAt(d.Control())
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the control socket: %w", err)
+		return nil, err
 	}
-	if err := os.Chmod(d.Control(), 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot protect the control socket: %w", err), l.Close())
-	}
-	return l, nil
+	return &Socket{path: d.Control(), now: l}, nil
 }
