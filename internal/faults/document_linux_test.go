@@ -16,7 +16,7 @@ const documentHead = `# Faults by phases
 Written by %[1]s; every line of it is a run of real processes. For what it means for the service, read
 [README](../README.md#promises); for the phases, [design.md](design.md#an-upgrade-step-by-step).
 
-Each cell is one run of its own: a supervisor with a service of package ` + "`service`" + `, some 160 requests a second
+Each cell is one run of its own: a supervisor with a service of package ` + "`service`" + `, some 140 requests a second
 (new connections; kept ones, whose POSTs are never sent twice; slow requests of 0.6 s), an upgrade, and one fault that falls in
 one phase of it. The phase is held meanwhile, and read back from the steps that the upgrade told; a fault that missed its
 phase is tried again. What must come of it was written down beforehand, in

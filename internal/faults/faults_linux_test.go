@@ -18,7 +18,7 @@ type fault struct {
 	fatal bool
 	// keeps: a candidate that starts stays where it is held, because it fails by that.
 	keeps bool
-	// flags are those of the supervisor that it needs.
+	// flags are those of the supervisor that it needs; those of the phase go before them.
 	flags []string
 }
 
@@ -50,7 +50,7 @@ func generationFaults(of func(*scene) int) []fault {
 		{name: "the %s generation is killed (SIGKILL)", inject: signal(syscall.SIGKILL), fatal: true},
 		{name: "the %s generation is stopped (SIGSTOP)", inject: signal(syscall.SIGSTOP), undo: signal(syscall.SIGCONT), fatal: true},
 		{name: "the %s generation hangs", inject: order("hang"), fatal: true, keeps: true},
-		{name: "the handlers of the %s generation hang", inject: order("block-handlers"), fatal: true},
+		{name: "the handlers of the %s generation hang", inject: order("block-handlers"), fatal: true, flags: []string{"--bake", "3s"}},
 		{name: "the %s generation closes its listener", inject: order("close")},
 		{name: "the %s generation calls shutdown(2) on it", inject: order("shutdown")},
 		{name: "the %s generation clears O_NONBLOCK", inject: order("set-blocking")},

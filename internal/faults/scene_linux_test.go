@@ -54,7 +54,7 @@ func flags(address string) []string {
 		"--listen", "http=tcp://" + address, "--probe", "/healthz", "--probe-interval", "50ms", "--probe-timeout", "500ms",
 		"--ready-timeout", "4s", "--settle", "100ms", "--gate-timeout", "4s", "--pause-timeout", "1s", "--bake", "1s",
 		"--drain-timeout", "2s", "--stop-grace", "2s", "--backoff-min", "50ms", "--log-level", "debug",
-		"--queue-target", "25ms", "--queue-interval", "200ms",
+		"--queue-target", "100ms", "--queue-interval", "200ms",
 	}
 }
 
@@ -79,7 +79,7 @@ func setUp(t *testing.T, built programs, f fault, p phase) *scene {
 	t.Cleanup(s.hangUp)
 	s.Supervisor = rig.Start(t, rig.Config{
 		Binary: built.supervisor, Dir: s.dir, Program: []string{program, "-dir", s.dir},
-		Flags: append(append(flags(address), s.passage.flags...), f.flags...),
+		Flags: append(append(flags(address), f.flags...), s.passage.flags...),
 	})
 	slow := slowTime
 	if p == drain {
