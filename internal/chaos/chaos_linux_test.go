@@ -90,11 +90,12 @@ func replay(seed uint64, w world, played []step) string {
 // open starts a supervisor in a folder of its own, and the clients.
 func open(t testing.TB, w world, binary, program string) *player {
 	t.Helper()
-	p := &player{site: site{tb: t, dir: rig.Folder(t), base: []string{"http=tcp://127.0.0.1:0"}}, world: w}
+	address := rig.FreeAddress(t) // one that the kernel chose would be lost if a generation shut the listener down
+	p := &player{site: site{tb: t, world: w, dir: rig.Folder(t), base: []string{"http=tcp://" + address}}}
 	config := rig.Config{Binary: binary, Dir: p.dir, Flags: []string{"--config", p.config(), "--log-level", "debug"}}
 	if w == socketUnit {
 		p.base = []string{"http=systemd"}
-		config.Sockets = map[string]*os.File{"http": holdSocket(t)}
+		config.Sockets = map[string]*os.File{"http": holdSocket(t, address)}
 	}
 	p.builds = []string{copyOf(t, program, filepath.Join(p.dir, "one")), copyOf(t, program, filepath.Join(p.dir, "other"))}
 	p.configure(p.base, "")

@@ -33,6 +33,7 @@ type coroner struct {
 type patient struct {
 	generation int
 	pid, fd    int
+	born       time.Time // when it was ready at the latest
 	struck     time.Time // when it was killed by the script; zero if it was not
 	why        string
 	alive      time.Time // when it was seen last
@@ -130,7 +131,7 @@ func (c *coroner) admit(generation, pid int, at time.Time) *patient {
 		return nil
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
-	p := &patient{generation: generation, pid: pid, fd: fd, alive: at}
+	p := &patient{generation: generation, pid: pid, fd: fd, born: at, alive: at}
 	if err != nil { // it has died already
 		c.bury(p)
 		return nil
@@ -180,7 +181,9 @@ func (c *coroner) bury(p *patient) {
 	}
 	if command := strings.Fields(c.releases[p.generation]); qualityOf(command) != good {
 		d.why = cmp.Or(d.why, "it is "+strings.Join(command, " "))
-		d.spoils = slices.Contains(command, "-shutdown-listener")
+		if slices.Contains(command, "-shutdown-listener") { // which it does before it is ready
+			d.from, d.spoils = p.born.Add(-exits), true
+		}
 	}
 	c.deaths = append(c.deaths, d)
 }

@@ -135,7 +135,7 @@ func exitStatus(r upgrade.Report) int {
 func (b *books) told(o outcome, reports []upgrade.Report) {
 	seen, anonymous := map[string]bool{}, 0
 	for _, r := range reports {
-		if r.Note == "" {
+		if r.Note == "" || r.Note == "SIGHUP" {
 			anonymous++
 			continue
 		}
@@ -217,7 +217,7 @@ func noteOf(command []string) string {
 
 // qualityOf is that of a program with these flags.
 func qualityOf(command []string) quality {
-	for _, d := range catalogue() {
+	for _, d := range everything() {
 		if len(d.flags) > 0 && slices.Contains(command, d.flags[0]) {
 			return d.quality
 		}

@@ -24,7 +24,6 @@ import (
 type player struct {
 	*rig.Supervisor
 	site
-	world   world
 	ledger  ledger
 	coroner *coroner
 	traffic *traffic
@@ -102,7 +101,7 @@ func (p *player) act(a act) {
 	case replaces:
 		p.order("reexec", p.Binary)
 	case replacesBadly:
-		p.order("reexec", p.builds[0])
+		p.order("reexec", "/bin/false")
 	case killsSupervisor:
 		p.kill(a.absent, a.later)
 	case stopsSupervisor:

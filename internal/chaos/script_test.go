@@ -70,7 +70,7 @@ func draw(seed uint64, w world, steps int) []step {
 	r := rand.New(rand.NewPCG(seed, uint64(len(w))))
 	var script []step
 	var turn []int
-	all := catalogue()
+	all := catalogue(w)
 	for n := range steps {
 		if len(turn) == 0 {
 			turn = r.Perm(len(all))

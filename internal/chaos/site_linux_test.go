@@ -3,6 +3,7 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 // releases.
 type site struct {
 	tb     testing.TB
+	world  world
 	dir    string
 	builds []string // of the program
 	base   []string // listeners, as they are at first
@@ -29,9 +31,11 @@ func (s *site) configure(listen []string, wrong string) {
 	lines := []string{
 		`queue-target = "50ms"`, `queue-interval = "200ms"`, `overlap = "20ms"`, `settle = "30ms"`, `gate-timeout = "1s"`,
 		`ready-timeout = "1s"`, `pause-timeout = "500ms"`, `bake = "400ms"`, `drain-timeout = "3s"`, `stop-grace = "300ms"`,
-		`probe = "/"`, `probe-interval = "20ms"`, `probe-timeout = "500ms"`, `probe-failures = 2`,
 		`backoff-min = "10ms"`, `backoff-max = "50ms"`, `stable-after = "100ms"`,
 		fmt.Sprintf("state-dir = %q", filepath.Join(s.dir, "history")),
+	}
+	if s.world == shellLoop { // catalogue says why
+		lines = append(lines, `probe = "/"`, `probe-interval = "20ms"`, `probe-timeout = "500ms"`, `probe-failures = 2`)
 	}
 	if listen != nil {
 		lines = append(lines, fmt.Sprintf("listen = [%q]", strings.Join(listen, `", "`)))
@@ -64,15 +68,16 @@ func (s *site) release(a act) []string {
 
 // holdSocket opens a listener as a socket unit's, which lives as long as the test. It
 // blocks: rig.Config says why.
-func holdSocket(t testing.TB) *os.File {
+func holdSocket(t testing.TB, address string) *os.File {
 	t.Helper()
+	at := netip.MustParseAddrPort(address)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := os.NewFile(uintptr(fd), "listener")
 	t.Cleanup(func() { _ = f.Close() })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 4096)); err != nil {
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}), unix.Listen(fd, 4096)); err != nil {
 		t.Fatal(err)
 	}
 	return f
