@@ -84,6 +84,7 @@ var rooms = []room{
 	{path: "internal/programs"}, // as well
 	{path: "internal/scale"},    // as well
 	{path: "internal/scale/crowd", ours: []string{"service"}},
+	{path: "internal/chaos"},                          // as well
 	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
 
 	{

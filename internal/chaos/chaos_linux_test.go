@@ -25,7 +25,7 @@ const (
 	seedEnv  = "SUPERVISOR_TEST_SEED"
 	stepsEnv = "SUPERVISOR_TEST_STEPS"
 	// fewSteps are those of an ordinary go test.
-	fewSteps = 6
+	fewSteps = 8
 )
 
 // TestChaos plays what a seed draws, with clients who count what they lose. After

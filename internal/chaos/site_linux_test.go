@@ -77,7 +77,9 @@ func holdSocket(t testing.TB, address string) *os.File {
 	}
 	f := os.NewFile(uintptr(fd), "listener")
 	t.Cleanup(func() { _ = f.Close() })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}), unix.Listen(fd, 4096)); err != nil {
+	// SO_REUSEADDR, as systemd has it: a listener that was shut down could not listen
+	// again while connections of its address are there (socket(7)).
+	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}), unix.Listen(fd, 4096)); err != nil {
 		t.Fatal(err)
 	}
 	return f
