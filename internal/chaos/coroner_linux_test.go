@@ -33,7 +33,6 @@ type coroner struct {
 type patient struct {
 	generation int
 	pid, fd    int
-	born       time.Time // when it was ready at the latest
 	struck     time.Time // when it was killed by the script; zero if it was not
 	why        string
 	alive      time.Time // when it was seen last
@@ -45,6 +44,9 @@ const (
 	// exits is how long a process takes at most from closing its connections to its
 	// end. One that ends its drain by cutting them has some more to do.
 	exits = 100 * time.Millisecond
+	// mended is how long after the start of a generation that shuts the shared
+	// listener down that must listen again.
+	mended = time.Second
 )
 
 // attend begins to watch what the log tells, to the end of the test.
@@ -103,15 +105,20 @@ func (c *coroner) read() {
 }
 
 var (
-	startLine = regexp.MustCompile(`msg="starts (.*)" phase=\S+ generation=(\d+)`)
+	startLine = regexp.MustCompile(`^time=(\S+) .*msg="starts (.*)" phase=\S+ generation=(\d+)`)
 	pidLine   = regexp.MustCompile(`^time=(\S+) .* generation=(\d+) pid=(\d+)`)
 )
 
 // learn takes what one line tells. The lock is held.
 func (c *coroner) learn(line string) {
 	if m := startLine.FindStringSubmatch(line); m != nil {
-		generation, _ := strconv.Atoi(m[2])
-		c.releases[generation] = m[1]
+		at, _ := time.Parse(time.RFC3339Nano, m[1])
+		generation, _ := strconv.Atoi(m[3])
+		c.releases[generation] = m[2]
+		if strings.Contains(m[2], "-shutdown-listener") {
+			why := "the listener was shut down by generation " + m[3]
+			c.deaths = append(c.deaths, death{generation: generation, why: why, from: at, to: at.Add(mended), spoils: true})
+		}
 	}
 	if m := pidLine.FindStringSubmatch(line); m != nil {
 		at, _ := time.Parse(time.RFC3339Nano, m[1])
@@ -131,7 +138,7 @@ func (c *coroner) admit(generation, pid int, at time.Time) *patient {
 		return nil
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
-	p := &patient{generation: generation, pid: pid, fd: fd, born: at, alive: at}
+	p := &patient{generation: generation, pid: pid, fd: fd, alive: at}
 	if err != nil { // it has died already
 		c.bury(p)
 		return nil
@@ -181,9 +188,6 @@ func (c *coroner) bury(p *patient) {
 	}
 	if command := strings.Fields(c.releases[p.generation]); qualityOf(command) != good {
 		d.why = cmp.Or(d.why, "it is "+strings.Join(command, " "))
-		if slices.Contains(command, "-shutdown-listener") { // which it does before it is ready
-			d.from, d.spoils = p.born.Add(-exits), true
-		}
 	}
 	c.deaths = append(c.deaths, d)
 }

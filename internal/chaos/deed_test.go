@@ -66,6 +66,8 @@ type deed struct {
 	flags    []string
 	quality  quality
 	protocol string
+	// words are further ones of the caller's.
+	words []string
 	// fate is the caller's.
 	fate fate
 	// role is that of the generation that is hit.
@@ -123,7 +125,7 @@ func everything() []deed {
 		{bad, "-fail-after 150ms"}, {bad, "-crash-after 150ms"}, {bad, "-unhealthy"}, {bad, "-unhealthy-after 150ms"},
 		{bad, "-protocol 7"}, {bad, "-wrong-cookies"}, {bad, "-garbage"}, {bad, "-close-channel"}, {bad, "-flood-channel"},
 		{bad, "-stop-accepting-after 3"}, {bad, "-slow-accept 100ms"}, {bad, "-stall-after 100ms"},
-		{lax, "-block-handlers-after 5"}, {bad, "-shutdown-listener"}, {bad, missing},
+		{lax, "-block-handlers-after 5"}, {lax, "-shutdown-listener"}, {bad, missing},
 	} {
 		all = append(all, deed{kind: upgrades, protocol: "native", quality: q.quality, flags: strings.Fields(q.flags)})
 	}
@@ -141,6 +143,8 @@ func (d deed) drawn(r *rand.Rand) deed {
 	switch {
 	case d.fate != waits:
 		d.lasts = upTo(500 * time.Millisecond)
+	case d.kind == upgrades:
+		d.words = [][]string{nil, nil, {"--wait-drain"}, {"--force"}, {"--timeout", upTo(900 * time.Millisecond).String()}}[r.IntN(5)]
 	case d.kind == stopsSupervisor || d.kind == stopsGeneration:
 		d.lasts = upTo(time.Second)
 	case d.kind == lowersLimit:
@@ -171,6 +175,9 @@ func (d deed) name() string {
 
 func (d deed) String() string {
 	text := d.name()
+	if len(d.words) > 0 {
+		text += " " + strings.Join(d.words, " ")
+	}
 	if d.lasts > 0 {
 		text += fmt.Sprintf(" for %v", d.lasts)
 	}

@@ -199,7 +199,7 @@ func (b *books) enter(o outcome, r upgrade.Report) {
 
 // mustCommit reports whether nothing speaks against an upgrade: it is alone.
 func (a act) mustCommit(s step) bool {
-	return a.kind == upgrades && a.quality == good && a.protocol == "native" && len(s) == 1
+	return a.kind == upgrades && a.quality == good && a.protocol == "native" && len(s) == 1 && !slices.Contains(a.words, "--timeout")
 }
 
 // releaseOf reads a release.

@@ -14,9 +14,9 @@ type death struct {
 	why        string
 	// It was alive before from and dead at to.
 	from, to time.Time
-	// spoils tells that it had shut the listener down that all share: until the
-	// supervisor has put that right clients are refused, and those who wait are
-	// reset.
+	// spoils tells that it is no death: the listener that all share was shut down.
+	// Until the supervisor has put that right clients are refused, and those who
+	// wait are reset.
 	spoils bool
 }
 

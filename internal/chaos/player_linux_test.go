@@ -138,7 +138,7 @@ func (p *player) ask(a act) {
 	case triesDry:
 		words = append(words, "--dry-run")
 	default:
-		words = append(words, "--protocol", a.protocol, "--")
+		words = append(append(words, a.words...), "--protocol", a.protocol, "--")
 		words = append(words, p.release(a)...)
 	}
 	attempt := p.Begin(words...)
