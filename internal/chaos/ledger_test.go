@@ -184,7 +184,7 @@ func (b *books) enter(o outcome, r upgrade.Report) {
 		}
 		return
 	}
-	if a != nil && a.quality == bad && !o.step.has(killsGeneration, stopsGeneration, killsSupervisor) {
+	if a != nil && a.quality == bad && !o.step.has(killsGeneration, stopsGeneration, killsSupervisor) && !unwatched(*a, r) {
 		b.fault("%s is committed", a)
 	}
 	if r.ToRelease == nil {
@@ -195,6 +195,12 @@ func (b *books) enter(o outcome, r upgrade.Report) {
 		b.fault("%s is committed with %q", a.note, r.ToRelease.Command)
 	}
 	b.active, b.generation = releaseOf(*r.ToRelease), r.To
+}
+
+// unwatched reports whether a program was committed without a bake: it was to be
+// forced past an active generation that does not pause.
+func unwatched(a act, r upgrade.Report) bool {
+	return slices.Contains(a.words, "--force") && strings.Contains(r.Reason, "did not pause")
 }
 
 // mustCommit reports whether nothing speaks against an upgrade: it is alone.
