@@ -29,7 +29,7 @@ func play(t *testing.T, built programs, f fault, p phase, want expectation) obse
 		o.verdict, o.reason = string(report.Verdict), report.Reason
 	}
 	if o.phase = s.fellIn(); !reached || o.phase != string(s.passage.step) {
-		o.phase = fmt.Sprintf("%s, reached %v", o.phase, reached)
+		o.phase = fmt.Sprintf("%s, reached %v %s", o.phase, reached, s.late)
 		return o
 	}
 	s.remedy(want.remedy, &o)
@@ -42,9 +42,7 @@ func play(t *testing.T, built programs, f fault, p phase, want expectation) obse
 	if o.successor { // it has others
 		s.open = s.descriptors()
 	}
-	if more := s.leaked(); more > 0 {
-		o.left = append(o.left, fmt.Sprintf("%d descriptors of the supervisor", more))
-	}
+	o.left = append(o.left, s.leaked()...)
 	s.clients.account(&o, s.injected, well)
 	if f.victim != nil {
 		if err := s.clients.attribute(&o, s.file("accepted", f.victim(s)), f.fatal); err != nil {
