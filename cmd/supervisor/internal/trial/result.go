@@ -76,11 +76,8 @@ func (r *Result) take(report load.Report) {
 	}
 }
 
-// watched ends a tape and fills in what it tells.
+// watched fills in what a tape tells, which has been stopped.
 func (r *Result) watched(t *figures.Tape) {
-	if err := t.Stop(); err != nil && !r.Interrupted {
-		r.Problems = append(r.Problems, err.Error())
-	}
 	r.Queue, r.QueueLimit, r.QueueDrops = t.Points(), t.Limit(), t.Drops()
 }
 

@@ -39,11 +39,14 @@ func Run(ctx context.Context, hurry <-chan struct{}, c Config) (Result, error) {
 	t.actAll(ctx)
 	t.doing("waiting for the last answers")
 	report := t.stop(hurry, abort)
-	t.screen.Close()
 	r.Interrupted = ctx.Err() != nil
 	if tape != nil {
+		if err := tape.Stop(); err != nil { // the clients' word stands without it
+			t.screen.Line("note: " + err.Error())
+		}
 		r.watched(tape)
 	}
+	t.screen.Close()
 	r.take(report)
 	r.Problems = append(r.Problems, judge(r)...)
 	r.OK = len(r.Problems) == 0
