@@ -83,6 +83,8 @@ var rooms = []room{
 	{path: "internal/units"},    // is its tests
 	{path: "internal/programs"}, // as well
 	{path: "internal/scale"},    // as well
+	{path: "internal/faults"},   // as well
+	{path: "internal/faults/failing", ours: []string{"service", "fdpass", "upgrade"}, others: []string{sys}}, // lies on the channel; of upgrade: EnvGeneration
 	{path: "internal/scale/crowd", ours: []string{"service"}},
 	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
 
