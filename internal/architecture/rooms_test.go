@@ -93,7 +93,7 @@ var rooms = []room{
 		ours: []string{
 			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/load", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
-			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/figures", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/history",
+			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/history",
 			"cmd/supervisor/internal/hook", "cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/protocol", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
 			"cmd/supervisor/internal/shim", "cmd/supervisor/internal/trial",
