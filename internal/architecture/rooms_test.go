@@ -94,12 +94,12 @@ var rooms = []room{
 	{
 		path: "cmd/supervisor",
 		ours: []string{
-			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
+			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/load", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
 			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/history",
 			"cmd/supervisor/internal/hook", "cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/protocol", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
-			"cmd/supervisor/internal/shim",
+			"cmd/supervisor/internal/shim", "cmd/supervisor/internal/trial",
 		},
 		others: []string{sys, term, xsync, cobra},
 	},
@@ -115,14 +115,23 @@ var rooms = []room{
 		ours:   []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/history", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
 		others: []string{sys},
 	},
+	{
+		path:   "cmd/supervisor/internal/figures",
+		ours:   []string{"upgrade", "internal/load", "cmd/supervisor/internal/queue"},
+		others: []string{sys, term},
+	},
+	{
+		path: "cmd/supervisor/internal/trial",
+		ours: []string{"upgrade", "internal/load", "internal/load/plot", "cmd/supervisor/internal/control", "cmd/supervisor/internal/figures"},
+	},
 	{path: "cmd/supervisor/internal/queue", ours: []string{"health", "upgrade"}, others: []string{term}},
 	{
 		path: "cmd/supervisor/internal/demo", // is a supervised service too
 		ours: []string{
 			"service", "upgrade", "internal/load", "internal/load/plot",
-			"cmd/supervisor/internal/control", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
+			"cmd/supervisor/internal/control", "cmd/supervisor/internal/figures", "cmd/supervisor/internal/rundir",
 		},
-		others: []string{sys, term},
+		others: []string{sys},
 	},
 	{
 		path: "cmd/supervisor/internal/history", ours: []string{"upgrade"},
