@@ -61,7 +61,7 @@ func flags(address string) []string {
 
 // watchful are flags for faults that the queue alone shows.
 func watchful() []string {
-	return []string{"--queue-target", "200ms", "--queue-interval", "300ms", "--bake", "2s"}
+	return []string{"--queue-target", "300ms", "--queue-interval", "400ms", "--bake", "2s"}
 }
 
 const (
