@@ -71,7 +71,7 @@ var rooms = []room{
 	{path: "internal/rejoin", ours: []string{"fdpass"}}, // of services and shims
 	{path: "internal/cgroup", others: []string{sys}},
 	{path: "internal/listen", others: []string{sys}},
-	{path: "systemd", others: []string{sys, gosystemd}}, // alone knows go-systemd
+	{path: "systemd", others: []string{sys, gosystemd}}, // alone knows go-systemd, of what is shipped
 	{path: "systemd/notifytest", others: []string{sys}},
 	{path: "internal/orphan", others: []string{sys}},
 	{path: "internal/load", others: []string{sys, histogram, xnet}}, // of net: the frames of HTTP/2
@@ -84,7 +84,9 @@ var rooms = []room{
 	{path: "internal/programs"}, // as well
 	{path: "internal/scale"},    // as well
 	{path: "internal/faults"},   // as well
-	{path: "internal/faults/failing", ours: []string{"service", "fdpass", "upgrade"}, others: []string{sys}}, // lies on the channel; of upgrade: EnvGeneration
+	{path: "internal/compare"},  // as well
+	{path: "internal/compare/server", ours: []string{"service"}, others: []string{sys, tableflip, gosystemd}}, // in the way of each
+	{path: "internal/faults/failing", ours: []string{"service", "fdpass", "upgrade"}, others: []string{sys}},  // lies on the channel; of upgrade: EnvGeneration
 	{path: "internal/scale/crowd", ours: []string{"service"}},
 	{path: "internal/chaos"},                          // as well
 	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
