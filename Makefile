@@ -9,19 +9,26 @@ SEED     ?=
 FUZZTIME ?= 5m
 BENCH    ?= .
 UPGRADES ?= 25
+REQUESTS ?= 1000000
+ROW      ?= 10000
 OUT      ?= bin
+FAULT    ?=
+PHASE    ?=
 DEMO     ?= --upgrades 20 --rate 1000
 
-.PHONY: help test race kills endurance fuzz bench demo cover lint planted-bugs programs
+# SCALE runs tests that write their figures into docs/scale.md.
+SCALE = SUPERVISOR_SCALE_DOCS="$(CURDIR)/docs" go test -count=1 -v
+
+.PHONY: help test race kills endurance million scale fuzz corpus bench demo cover lint planted-bugs programs faults
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 test: ## all tests, with the race detector
 	@# A slow machine may take longer than the ten minutes that go test allows.
-	go test -race -timeout 30m $$(go list ./... | grep -v /cmd/supervisor$$)
-	@# Alone: it watches accept queues of real processes, and what runs beside makes them stand.
-	SUPERVISOR_TEST_KILLS=50 go test -race -timeout 30m ./cmd/supervisor
+	go test -race -timeout 30m $$(go list ./... | grep -v -e /cmd/supervisor$$ -e /internal/faults$$ -e /internal/compare$$ -e /internal/scale$$)
+	@# One after the other: they watch accept queues of real processes, and what runs beside makes them stand.
+	SUPERVISOR_TEST_KILLS=50 go test -race -p 1 -timeout 30m ./cmd/supervisor ./internal/faults $(wildcard ./internal/compare) ./internal/scale
 	@# A module of its own, so that gRPC is none that package service brings along.
 	cd examples/grpc && go vet ./... && go test -race ./...
 	@# Under the race detector this one visits a part of the states only.
@@ -33,17 +40,30 @@ race: ## all tests COUNT times (5) in random order, to find what happens rarely
 kills: ## kill -9 supervisors under load KILLS times (50), as SEED draws it
 	SUPERVISOR_TEST_KILLS=$(KILLS) SUPERVISOR_TEST_SEED=$(SEED) go test -race -count=1 -v -timeout 1h -run TestFiftyKills ./cmd/supervisor
 
-endurance: ## 1,000 upgrades and 50 replacements of the supervisor under load: nothing grows
+endurance: ## ROW upgrades (10,000), one each 100 ms, under 1,000 requests a second; then replacements of the supervisor: nothing grows
+	SUPERVISOR_SCALE_UPGRADES=$(ROW) $(SCALE) -timeout 2h -run '^TestUpgradesInARow$$' ./internal/scale
 	SUPERVISOR_ENDURANCE=1 go test -count=1 -timeout 30m -run '^TestEndurance$$' -v ./cmd/supervisor
+
+million: ## REQUESTS (1,000,000) with an upgrade each second: none fails
+	SUPERVISOR_SCALE_REQUESTS=$(REQUESTS) $(SCALE) -timeout 1h -run '^TestMillion$$' ./internal/scale
+
+scale: ## what 1,000 listeners and 50,000 connections cost, into docs/scale.md
+	SUPERVISOR_SCALE=1 $(SCALE) -timeout 1h -run '^TestGrowth' ./internal/scale
 
 fuzz: ## fuzz every target for FUZZTIME (5m)
 	.ci/fuzz $(FUZZTIME)
+
+corpus: ## keep the fewest of the inputs that fuzzing has found which reach what all of them reach
+	go run ./internal/corpus
 
 bench: ## benchmarks that match BENCH (.)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 programs: ## upgrade programs of Debian's UPGRADES times (25) each, and by their own means, and print the figures
 	SUPERVISOR_TEST_UPGRADES=$(UPGRADES) go test -count=1 -v -timeout 30m -run '^(TestPrograms|TestFinalStop)$$' ./internal/programs
+
+faults: ## have real processes fail in every way in every phase, under load, and write docs/faults.md; FAULT=regexp PHASE=regexp: those cells, no page
+	SUPERVISOR_TEST_FAULTS=all SUPERVISOR_TEST_FAULT='$(FAULT)' SUPERVISOR_TEST_PHASE='$(PHASE)' go test -count=1 -timeout 1h -run '^TestFaults$$' ./internal/faults
 
 demo: ## upgrade a built-in service under load and show what its clients saw
 	go run ./cmd/supervisor demo $(DEMO)

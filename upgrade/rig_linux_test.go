@@ -42,7 +42,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	misbehave = filepath.Join(dir, "misbehave")
-	if out, err := exec.Command("go", "build", "-o", misbehave, "../examples/misbehave").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", misbehave, "example.com/supervisor/examples/misbehave").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "cannot build examples/misbehave: %v\n%s", err, out)
 		return 1
 	}

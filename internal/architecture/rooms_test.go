@@ -20,6 +20,7 @@ const (
 	sys        = "golang.org/x/sys"
 	term       = "golang.org/x/term"
 	xsync      = "golang.org/x/sync"
+	xnet       = "golang.org/x/net"
 	cobra      = "github.com/spf13/cobra"
 	pflag      = "github.com/spf13/pflag"
 	toml       = "github.com/pelletier/go-toml/v2"
@@ -73,13 +74,18 @@ var rooms = []room{
 	{path: "systemd", others: []string{sys, gosystemd}}, // alone knows go-systemd
 	{path: "systemd/notifytest", others: []string{sys}},
 	{path: "internal/orphan", others: []string{sys}},
-	{path: "internal/load", others: []string{sys, histogram}},
+	{path: "internal/load", others: []string{sys, histogram, xnet}}, // of net: the frames of HTTP/2
 	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
 	{path: "internal/architecture"},
+	{path: "internal/corpus"},   // a command of ours
 	{path: "internal/leaktest"}, // of tests
 	{path: "internal/systemdtest", others: []string{sys}},
-	{path: "internal/units"},                          // is its tests
-	{path: "internal/programs"},                       // as well
+	{path: "internal/units"},    // is its tests
+	{path: "internal/programs"}, // as well
+	{path: "internal/scale"},    // as well
+	{path: "internal/faults"},   // as well
+	{path: "internal/faults/failing", ours: []string{"service", "fdpass", "upgrade"}, others: []string{sys}}, // lies on the channel; of upgrade: EnvGeneration
+	{path: "internal/scale/crowd", ours: []string{"service"}},
 	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
 
 	{

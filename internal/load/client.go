@@ -19,9 +19,10 @@ type loop struct {
 	started time.Time
 	script  *script
 	dialer  *dialer
+	most    int64 // requests in flight
 
 	requests, ok, failed, unfinished atomic.Uint64
-	connections, idleCloses          atomic.Uint64
+	connections, idleCloses, resent  atomic.Uint64
 	inFlight                         atomic.Int64
 	samples                          recorder
 	failures                         failureLog
@@ -31,10 +32,14 @@ type loop struct {
 func newLoop(t Traffic, config Config, to target, g *generations) *loop {
 	l := &loop{
 		Traffic: t, config: config, generations: g,
-		script: newScript(t, to.host, config.GenerationHeader),
-		dialer: newDialer(to, t.Rate*float64(max(t.Clients, 1))),
+		script: newScript(t, to, config.GenerationHeader),
+		dialer: newDialer(to, t.Rate*float64(max(t.Clients, 1)), t.Clients),
+		most:   int64(orDefault(config.MaxInFlight, max(DefaultMaxInFlight, 2*t.Clients))),
 	}
 	l.dialer.instead = config.Dial
+	if to.scheme == "https" {
+		l.dialer.tls = tlsFor(config.TLS, to, t.HTTP2)
+	}
 	return l
 }
 
@@ -49,8 +54,8 @@ type result struct {
 // whether the request may be sent.
 func (l *loop) admit(due time.Time) (number uint64, ok bool) {
 	number = l.requests.Add(1)
-	if l.inFlight.Add(1) > int64(l.config.MaxInFlight) {
-		l.overload(due, "%d requests are in flight already", l.config.MaxInFlight)
+	if l.inFlight.Add(1) > l.most {
+		l.overload(due, "%d requests are in flight already", l.most)
 		return 0, false
 	}
 	return number, true
@@ -83,6 +88,9 @@ func (l *loop) settle(ctx context.Context, due time.Time, r result) {
 
 // alone makes one request on a connection of its own.
 func (l *loop) alone(ctx context.Context, number uint64) result {
+	if l.HTTP2 {
+		return l.aloneHTTP2(ctx, number)
+	}
 	c, err := l.connect(ctx)
 	if err != nil {
 		return result{end: time.Now(), err: err}
@@ -130,9 +138,16 @@ func (l *loop) newConnections(ctx context.Context, group *sync.WaitGroup) func(d
 // once would make spin otherwise.
 const afterFailure = 50 * time.Millisecond
 
-// keepInFlight makes one request after the other until stopping, and at least
-// one.
-func (l *loop) keepInFlight(ctx context.Context, stopping <-chan struct{}) {
+// entrance is the time between two clients of a closed loop that begin: were
+// they thousands at once, their burst would be what is measured.
+const entrance = 100 * time.Microsecond
+
+// keepInFlight waits for delay, and then makes one request after the other until
+// stopping, and at least one.
+func (l *loop) keepInFlight(ctx context.Context, stopping <-chan struct{}, delay time.Duration) {
+	if delay > 0 {
+		stopped(stopping, delay)
+	}
 	for {
 		begin := time.Now()
 		var pause time.Duration

@@ -5,22 +5,27 @@
 // outcome: answered in full and as expected, failed as one of a few kinds, or
 // unfinished when the run was cut short. No failure is hidden: a request goes
 // out once, on a connection that the engine itself dialled, and is never
-// retried. And latency is counted from the moment a request was due, not from
-// the moment it could be sent, so that a server that stalls cannot slow down
-// the measurement of its own stall ("coordinated omission").
+// retried; only HTTP/2 has requests of which the server says itself that it did
+// not touch them, and those that are sent again for that are counted as resent.
+// And latency is counted from the moment a request was due, not from the moment
+// it could be sent, so that a server that stalls cannot slow down the
+// measurement of its own stall ("coordinated omission").
 //
-// It is deliberately not a browser: HTTP/1.1 only, no redirects, no cookies,
-// no TLS.
+// It is deliberately not a browser: no redirects, no cookies, no compression,
+// and every TLS connection makes a handshake of its own, none is resumed.
 package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // A Pattern is how a Traffic uses connections and time.
@@ -55,10 +60,14 @@ const (
 
 // A Config describes a run. Only Target, Traffic and Duration are required.
 type Config struct {
-	// Target is where the server is: http://HOST:PORT, or unix:///PATH (or
-	// unix://@NAME) for HTTP over a Unix socket, or tcp://HOST:PORT where all
-	// traffic is Raw. A host name is resolved once.
+	// Target is where the server is: http://HOST:PORT, https://HOST:PORT, or
+	// unix:///PATH (or unix://@NAME) for HTTP over a Unix socket, or
+	// tcp://HOST:PORT where all traffic is Raw. A host name is resolved once.
 	Target string
+	// TLS is how https:// is spoken, borrowed; nil for the certificate
+	// authorities of the system. The engine sets NextProtos, and ServerName
+	// where it is empty.
+	TLS *tls.Config
 	// Traffic are the kinds of traffic, all sent at the same time.
 	Traffic []Traffic
 	// Duration is how long requests are sent. Answers may come later.
@@ -70,7 +79,8 @@ type Config struct {
 	// streamed answer, how long the server may be silent.
 	Timeout time.Duration
 	// MaxInFlight bounds the requests of each Traffic that are due and not
-	// answered. One that would exceed it fails as Overload.
+	// answered. One that would exceed it fails as Overload. By default it is
+	// DefaultMaxInFlight, or twice the Clients of the Traffic if that is more.
 	MaxInFlight int
 	// Bucket is the width of the buckets of the time series.
 	Bucket time.Duration
@@ -105,11 +115,20 @@ type Traffic struct {
 	// Raw sends the payload as it is and expects the same bytes back, as from
 	// an echo server on TCP, instead of HTTP.
 	Raw bool
+	// HTTP2 speaks HTTP/2 instead of HTTP/1.1: chosen by ALPN over TLS, else
+	// with prior knowledge (RFC 9113, 3.3). A client of KeepAlive then sends
+	// each request when it is due, beside those that have no answer yet.
+	HTTP2 bool
 
 	// Method is GET by default, or POST when there is a payload.
 	Method string
 	// Path is the request's path and query, "/" by default.
 	Path string
+	// Host is the request's host, that of the Target by default. TLS is told
+	// the Target's.
+	Host string
+	// Header has further fields of the request; borrowed and only read.
+	Header http.Header
 	// PayloadBytes is the length of the request's body. Its first bytes are
 	// different in every request.
 	PayloadBytes int
@@ -169,17 +188,55 @@ func (t Traffic) validate() error {
 		return errors.New("payload bytes: a raw echo needs at least 1")
 	case !t.Raw && !strings.HasPrefix(t.Path, "/"):
 		return fmt.Errorf("path: %q does not begin with /", t.Path)
-	case strings.ContainsAny(t.Path+t.Method, " \r\n"):
-		return fmt.Errorf("path or method: contains a space or a line break")
+	case strings.ContainsAny(t.Path+t.Method+t.Host, " \r\n"):
+		return fmt.Errorf("path, method or host: contains a space or a line break")
+	case t.Raw && t.HTTP2:
+		return errors.New("raw: is not HTTP/2")
 	}
-	_, err := parseTarget(t.Target)
+	if err := validateHeader(t.Header); err != nil {
+		return err
+	}
+	to, err := parseTarget(t.Target)
+	if err == nil && to.scheme == "tcp" && !t.Raw {
+		err = fmt.Errorf("target: %s is no HTTP; send raw traffic, or write http://", t.Target)
+	}
 	return err
+}
+
+// validateHeader reports a field that cannot be sent, or is the engine's to
+// set.
+func validateHeader(h http.Header) error {
+	for name, values := range h {
+		switch http.CanonicalHeaderKey(name) {
+		case "Host", "Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive", "Upgrade", "Expect", "Te", "Trailer":
+			return fmt.Errorf("header: %s is not for the caller to set", name)
+		}
+		if !httpguts.ValidHeaderFieldName(name) {
+			return fmt.Errorf("header: %q is no name of a field", name)
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return fmt.Errorf("header: %s cannot be %q", name, v)
+			}
+		}
+	}
+	return nil
+}
+
+// descriptors is how many connections c has open at least, all at a time.
+func (c Config) descriptors() uint64 {
+	var n uint64
+	for _, t := range c.Traffic {
+		if t.Pattern != NewConnection {
+			n += uint64(t.Clients)
+		}
+	}
+	return n
 }
 
 // withDefaults fills in what is not set.
 func (c Config) withDefaults() Config {
 	c.Timeout = orDefault(c.Timeout, DefaultTimeout)
-	c.MaxInFlight = orDefault(c.MaxInFlight, DefaultMaxInFlight)
 	c.Bucket = orDefault(c.Bucket, DefaultBucket)
 	c.AfterEvent = orDefault(c.AfterEvent, DefaultAfterEvent)
 	c.GenerationHeader = orDefault(c.GenerationHeader, DefaultGenerationHeader)

@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -54,11 +55,10 @@ func (c *connection) Read(p []byte) (int, error) {
 
 // Close closes the connection and gives its buffers back.
 func (c *connection) Close() error {
-	c.owner.live[c.id%liveShards].remove(c)
 	c.reader.Reset(nil)
 	c.owner.buffers.Put(c.buffers)
 	c.buffers = nil
-	return c.Conn.Close()
+	return c.owner.release(c.Conn, c.id)
 }
 
 // locate adds to a broken connection's error how far the answer had come:
@@ -81,27 +81,53 @@ func (c *connection) idle() error {
 	if c.reader.Buffered() > 0 {
 		return errUnasked
 	}
-	raw, err := c.Conn.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return err
-	}
 	var n int
-	var peekErr error
-	err = raw.Read(func(fd uintptr) bool {
-		n, _, peekErr = unix.Recvfrom(int(fd), c.buffer[:1], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return true
-	})
+	var err error
+	if encrypted, ok := c.Conn.(*tls.Conn); ok {
+		n, err = readArrived(encrypted, c.buffer[:1])
+	} else {
+		n, err = receiveNow(c.Conn, c.buffer[:1], unix.MSG_PEEK)
+	}
 	switch {
+	case errors.Is(err, errNothingArrived):
+		return nil
 	case err != nil:
 		return err
-	case errors.Is(peekErr, unix.EAGAIN), errors.Is(peekErr, unix.EINTR):
-		return nil
-	case peekErr != nil:
-		return peekErr
 	case n > 0:
 		return errUnasked
 	}
 	return io.EOF
+}
+
+// errNothingArrived is the result of a read that does not wait. TLS must find it
+// temporary, since it may read on later.
+var errNothingArrived net.Error = nothingArrived{}
+
+type nothingArrived struct{}
+
+func (nothingArrived) Error() string   { return "nothing has arrived" }
+func (nothingArrived) Timeout() bool   { return true }
+func (nothingArrived) Temporary() bool { return true }
+
+// receiveNow reads what has arrived on a connection of package net, without
+// waiting (recv(2)). At the end of the stream it returns 0 and no error.
+func receiveNow(c net.Conn, p []byte, flags int) (n int, err error) {
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var inner error
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, inner = unix.Recvfrom(int(fd), p, flags|unix.MSG_DONTWAIT)
+		return true
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case errors.Is(inner, unix.EAGAIN), errors.Is(inner, unix.EINTR):
+		return 0, errNothingArrived
+	}
+	return max(n, 0), inner
 }
 
 // closeWrite tells the server that no more requests come.
@@ -142,6 +168,7 @@ func (c *connection) finish(serverCloses bool) error {
 type dialer struct {
 	target  target
 	dialers []net.Dialer // one per source address
+	tls     *tls.Config  // nil: none
 	// instead is Config.Dial, where set.
 	instead func(ctx context.Context, network, address string) (net.Conn, error)
 	next    atomic.Uint64
@@ -152,10 +179,10 @@ type dialer struct {
 // liveShards is the number of locks that share the bookkeeping of connections.
 const liveShards = 8
 
-func newDialer(t target, connectionsPerSecond float64) *dialer {
+func newDialer(t target, connectionsPerSecond float64, kept int) *dialer {
 	d := &dialer{target: t, dialers: []net.Dialer{{KeepAlive: -1}}}
 	if addr, err := netip.ParseAddrPort(t.address); t.network == "tcp" && err == nil {
-		for i, source := range sources(addr.Addr(), connectionsPerSecond, ephemeralPorts()) {
+		for i, source := range sources(addr.Addr(), connectionsPerSecond, kept, ephemeralPorts()) {
 			local := net.Dialer{
 				KeepAlive: -1,
 				LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0)),
@@ -170,29 +197,49 @@ func newDialer(t target, connectionsPerSecond float64) *dialer {
 
 // dial connects before deadline; the deadline stays set on the connection.
 func (d *dialer) dial(ctx context.Context, deadline time.Time) (*connection, error) {
-	id := d.next.Add(1)
-	raw, err := d.open(ctx, id, deadline)
-	switch {
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("%w (this side has no free port left: lower the rate, or let the server close first)", err)
-	case errors.Is(err, unix.EMFILE):
-		return nil, fmt.Errorf("%w (this side: raise `ulimit -n` or lower the rate)", err)
-	case err != nil:
+	raw, id, err := d.connect(ctx, deadline)
+	if err != nil {
 		return nil, err
 	}
 	c := &connection{Conn: raw, owner: d, id: id, buffers: d.buffers.Get().(*buffers)}
 	c.reader.Reset(c)
-	d.live[id%liveShards].add(c)
+	return c, nil
+}
+
+// connect makes a connection before deadline, which stays set on it, with TLS
+// where the target wants it. Whoever takes it closes it by release.
+func (d *dialer) connect(ctx context.Context, deadline time.Time) (c net.Conn, id uint64, err error) {
+	id = d.next.Add(1)
+	raw, err := d.open(ctx, id, deadline)
+	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return nil, 0, fmt.Errorf("%w (this side has no free port left: lower the rate, or let the server close first)", err)
+	case errors.Is(err, unix.EMFILE):
+		return nil, 0, fmt.Errorf("%w (this side: raise `ulimit -n` or lower the rate)", err)
+	case err != nil:
+		return nil, 0, err
+	}
+	d.live[id%liveShards].add(raw)
+	c = raw
 	// After add: whoever interrupts has either seen the connection or has
 	// ended ctx before this looks at it.
 	if err = ctx.Err(); err == nil {
-		err = c.SetDeadline(deadline)
+		err = raw.SetDeadline(deadline)
+	}
+	if err == nil && d.tls != nil {
+		c, err = d.shakeHands(ctx, raw)
 	}
 	if err != nil {
-		c.Close()
-		return nil, err
+		d.release(raw, id)
+		return nil, 0, err
 	}
-	return c, nil
+	return c, id, nil
+}
+
+// release closes a connection that connect has made.
+func (d *dialer) release(c net.Conn, id uint64) error {
+	d.live[id%liveShards].remove(bottom(c))
+	return c.Close()
 }
 
 // open makes the connection with number id.
@@ -218,19 +265,19 @@ func (d *dialer) interrupt() {
 // A liveSet is a part of the connections that are open.
 type liveSet struct {
 	mu   sync.Mutex
-	open map[*connection]struct{}
+	open map[net.Conn]struct{}
 }
 
-func (s *liveSet) add(c *connection) {
+func (s *liveSet) add(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
-		s.open = map[*connection]struct{}{}
+		s.open = map[net.Conn]struct{}{}
 	}
 	s.open[c] = struct{}{}
 }
 
-func (s *liveSet) remove(c *connection) {
+func (s *liveSet) remove(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
@@ -240,6 +287,6 @@ func (s *liveSet) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
-		c.Conn.Close()
+		c.Close()
 	}
 }

@@ -2,35 +2,93 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // A script is what one Traffic says on a connection and what it expects.
 type script struct {
 	Traffic
-	// request is the whole request; its last PayloadBytes are the payload.
+	// request is the whole request; its last PayloadBytes are the payload. Of
+	// HTTP/2 it is the payload alone, and fields are the rest.
 	request []byte
+	fields  []hpack.HeaderField
 	method  *http.Request // tells ReadResponse of HEAD; only read
 	header  string        // names the generation
 }
 
-func newScript(t Traffic, host, generationHeader string) *script {
+func newScript(t Traffic, to target, generationHeader string) *script {
 	s := &script{Traffic: t, method: &http.Request{Method: t.Method}, header: generationHeader}
-	if !t.Raw {
-		s.request = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: supervisor-load\r\n", t.Method, t.Path, host)
-		if t.PayloadBytes > 0 {
-			s.request = fmt.Appendf(s.request, "Content-Length: %d\r\n", t.PayloadBytes)
-		}
-		if t.Pattern != KeepAlive {
-			s.request = append(s.request, "Connection: close\r\n"...)
-		}
-		s.request = append(s.request, "\r\n"...)
+	if t.HTTP2 { // field names are in small letters (RFC 9113, 8.2)
+		s.header = strings.ToLower(generationHeader)
+	}
+	switch {
+	case t.HTTP2:
+		s.fields = fieldsOf(t, to)
+	case !t.Raw:
+		s.request = headOf(t, to)
 	}
 	s.request = append(s.request, strings.Repeat("supervisor load ", t.PayloadBytes/16+1)[:t.PayloadBytes]...)
 	return s
+}
+
+// userAgent says who sends a request, unless a Traffic has a word for it.
+const userAgent = "supervisor-load"
+
+// headOf writes a request of HTTP/1.1 up to its body.
+func headOf(t Traffic, to target) []byte {
+	head := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", t.Method, t.Path, cmp.Or(t.Host, to.host))
+	if t.Header.Get("User-Agent") == "" {
+		head = fmt.Appendf(head, "User-Agent: %s\r\n", userAgent)
+	}
+	var further bytes.Buffer
+	t.Header.Write(&further) //nolint:errcheck // a buffer takes everything
+	head = append(head, further.Bytes()...)
+	if t.PayloadBytes > 0 {
+		head = fmt.Appendf(head, "Content-Length: %d\r\n", t.PayloadBytes)
+	}
+	if t.Pattern != KeepAlive {
+		head = append(head, "Connection: close\r\n"...)
+	}
+	return append(head, "\r\n"...)
+}
+
+// fieldsOf is headOf for HTTP/2.
+func fieldsOf(t Traffic, to target) []hpack.HeaderField {
+	fields := []hpack.HeaderField{
+		{Name: ":method", Value: t.Method},
+		{Name: ":scheme", Value: to.urlScheme()},
+		{Name: ":authority", Value: cmp.Or(t.Host, to.host)},
+		{Name: ":path", Value: t.Path},
+	}
+	if t.Header.Get("User-Agent") == "" {
+		fields = append(fields, hpack.HeaderField{Name: "user-agent", Value: userAgent})
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Header)) {
+		for _, value := range t.Header[name] {
+			fields = append(fields, hpack.HeaderField{Name: strings.ToLower(name), Value: value})
+		}
+	}
+	if t.PayloadBytes > 0 {
+		fields = append(fields, hpack.HeaderField{Name: "content-length", Value: strconv.Itoa(t.PayloadBytes)})
+	}
+	return fields
+}
+
+// expects is what the answer to a payload should be.
+func (s *script) expects(payload []byte) bodyCheck {
+	if s.Body != "" {
+		return bodyCheck{want: []byte(s.Body), exact: true}
+	}
+	return bodyCheck{want: payload, exact: s.Echo}
 }
 
 // numberDigits is how many bytes of a payload tell it from all others.
@@ -102,10 +160,7 @@ func (s *script) readHTTP(c *connection, payload []byte) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	body := bodyCheck{want: payload, exact: s.Echo}
-	if s.Body != "" {
-		body.want, body.exact = []byte(s.Body), true
-	}
+	body := s.expects(payload)
 	err = body.read(response.Body, c.buffer)
 	a := answer{generation: response.Header.Get(s.header), closes: response.Close, whole: err == nil}
 	switch {

@@ -16,21 +16,22 @@ type FailureKind string
 
 // The kinds of failure.
 const (
-	Refused  FailureKind = "refused"  // nobody listens, or a Unix socket's queue is full
-	Reset    FailureKind = "reset"    // the connection was reset or broken
+	Refused  FailureKind = "refused"  // nobody listens, or a Unix socket's queue is full, or HTTP/2 did not process it
+	Reset    FailureKind = "reset"    // the connection was reset or broken, or HTTP/2 gave up the request
 	Timeout  FailureKind = "timeout"  // no answer in time
 	EOF      FailureKind = "eof"      // closed before the whole answer
 	Status   FailureKind = "status"   // an answer with another status
 	Body     FailureKind = "body"     // an answer with other content
 	Overload FailureKind = "overload" // not sent: too many requests in flight
+	TLS      FailureKind = "tls"      // no handshake: a certificate, or no common protocol
 	Other    FailureKind = "other"
 )
 
-const failureKindCount = 8
+const failureKindCount = 9
 
 // failureKinds returns all kinds; a sample holds a position in it, plus one.
 func failureKinds() [failureKindCount]FailureKind {
-	return [...]FailureKind{Refused, Reset, Timeout, EOF, Status, Body, Overload, Other}
+	return [...]FailureKind{Refused, Reset, Timeout, EOF, Status, Body, Overload, TLS, Other}
 }
 
 // An unexpected is an answer that came whole but is not the one expected.
@@ -53,11 +54,13 @@ func classify(err error) FailureKind {
 		return u.kind
 	case errors.Is(err, errUnasked):
 		return Body
+	case errors.Is(err, errHandshake) && !isTimeout(err) && !isAny(err, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF):
+		return TLS
 	case isTimeout(err):
 		return Timeout
-	case isAny(err, syscall.ECONNREFUSED, syscall.ENOENT, syscall.EAGAIN):
+	case errors.Is(err, errUntouched), isAny(err, syscall.ECONNREFUSED, syscall.ENOENT, syscall.EAGAIN):
 		return Refused
-	case isAny(err, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED):
+	case errors.Is(err, errStreamReset), isAny(err, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED):
 		return Reset
 	case isAny(err, io.EOF, io.ErrUnexpectedEOF):
 		return EOF

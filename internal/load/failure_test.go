@@ -218,7 +218,7 @@ func TestIdleSeesWithoutWaiting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := newDialer(to, 1).dial(t.Context(), time.Now().Add(10*time.Second))
+		c, err := newDialer(to, 1, 0).dial(t.Context(), time.Now().Add(10*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestIdleSeesWithoutWaiting(t *testing.T) {
 func TestPayloadsDiffer(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{3, 12, 100} {
-		s := newScript(Traffic{PayloadBytes: length, Raw: true}, "", "")
+		s := newScript(Traffic{PayloadBytes: length, Raw: true}, target{}, "")
 		seen := map[string]bool{}
 		for number := range uint64(1000) {
 			request, payload := s.write(nil, number)

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
@@ -17,6 +18,9 @@ func TestMain(m *testing.M) {
 	}
 	goroutines := runtime.NumGoroutine()
 	code := leaktest.Run(m, nil)
+	if fuzz := flag.Lookup("test.fuzz"); fuzz.Value.String() != "" {
+		os.Exit(code) // of a coordinator that watches for signals
+	}
 	if n := settledGoroutines(goroutines); n > goroutines {
 		stacks := make([]byte, 1<<20)
 		fmt.Fprintf(os.Stderr, "tests left %d goroutines:\n%s\n", n-goroutines, stacks[:runtime.Stack(stacks, true)])

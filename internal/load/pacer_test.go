@@ -121,7 +121,7 @@ func TestSourcesHaveEnoughPorts(t *testing.T) {
 		{"::1", 1000, 0},
 		{"192.0.2.1", 1000, 0},
 	} {
-		got := sources(netip.MustParseAddr(row.to), row.rate, ports)
+		got := sources(netip.MustParseAddr(row.to), row.rate, 0, ports)
 		if len(got) != row.count {
 			t.Errorf("%v connections a second to %s: from %d addresses, want %d", row.rate, row.to, len(got), row.count)
 		}
@@ -134,7 +134,7 @@ func TestSourcesHaveEnoughPorts(t *testing.T) {
 		}
 	}
 	for rate := 1.0; rate < 50_000; rate *= 1.1 {
-		n := max(len(sources(loopback, rate, ports)), 1)
+		n := max(len(sources(loopback, rate, 0, ports)), 1)
 		if waiting := rate * secondsInTimeWait / float64(n); waiting > ports/2+1 {
 			t.Errorf("at %.0f a second %.0f ports of each address are taken", rate, waiting)
 		}

@@ -23,6 +23,10 @@ type Report struct {
 	Failed   uint64 `json:"failed"`
 	// Unfinished requests were in flight when the run was cut short.
 	Unfinished uint64 `json:"unfinished"`
+	// Resent counts how often a request was sent again because the server said
+	// by HTTP/2 that it had not processed it (RFC 9113, 6.8 and 8.7). Its
+	// latency counts from when it was due all the same.
+	Resent uint64 `json:"resent"`
 	// FailedByKind has only the kinds that occurred.
 	FailedByKind map[FailureKind]uint64 `json:"failed_by_kind"`
 	// Generations counts the answers by the generation that they name.
@@ -43,6 +47,7 @@ type TrafficReport struct {
 	OK         uint64  `json:"ok"`
 	Failed     uint64  `json:"failed"`
 	Unfinished uint64  `json:"unfinished"`
+	Resent     uint64  `json:"resent"`
 	// Connections were established. IdleCloses of them were closed by the
 	// server between two requests and noticed in time: that is allowed.
 	Connections uint64            `json:"connections"`

@@ -17,7 +17,7 @@ type Run struct {
 	config      Config
 	started     time.Time
 	loops       []*loop
-	clients     []*keepAlive
+	leave       []func() // tell keep-alive clients that nothing more will be due
 	pacer       *pacer
 	generations generations
 
@@ -41,6 +41,9 @@ func Start(ctx context.Context, config Config) (*Run, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("cannot start load: %w", err)
 	}
+	if err := raiseLimit(config.descriptors()); err != nil {
+		return nil, fmt.Errorf("cannot start load: %w", err)
+	}
 	r := &Run{config: config.withDefaults(), stopping: make(chan struct{}), done: make(chan struct{})}
 	for _, t := range r.config.Traffic {
 		to, err := parseTarget(t.Target)
@@ -61,6 +64,10 @@ func Start(ctx context.Context, config Config) (*Run, error) {
 	return r, nil
 }
 
+// cutOffAfter is how long after its last timeout a run is cut off. Only streams
+// without end come to that.
+const cutOffAfter = time.Second
+
 // run sends the traffic and joins everything that it starts.
 func (r *Run) run(parent context.Context) {
 	defer close(r.done)
@@ -78,11 +85,11 @@ func (r *Run) run(parent context.Context) {
 	r.pacer.run(r.started.Add(r.config.Duration), r.config.Requests)
 	r.sent = time.Since(r.started)
 	r.stop()
-	for _, k := range r.clients {
-		close(k.queue)
+	for _, leave := range r.leave {
+		leave()
 	}
 	// Every request has a timeout of its own; this is for streams.
-	limit := time.AfterFunc(r.config.Timeout+lingerTime, abort)
+	limit := time.AfterFunc(r.config.Timeout+cutOffAfter, abort)
 	defer limit.Stop()
 	requests.Wait()
 }
@@ -94,18 +101,30 @@ func (r *Run) begin(ctx context.Context, l *loop, requests *sync.WaitGroup) {
 		r.pacer.add(r.started, l.Rate, l.newConnections(ctx, requests))
 	case KeepAlive:
 		for i := range l.Clients {
-			k := newKeepAlive(l)
-			r.clients = append(r.clients, k)
-			requests.Go(func() { k.run(ctx) })
 			// Spread, so that the clients do not knock in step.
 			offset := time.Duration(float64(time.Second) / l.Rate * float64(i) / float64(l.Clients))
-			r.pacer.add(r.started.Add(offset), l.Rate, k.fire)
+			r.pacer.add(r.started.Add(offset), l.Rate, r.client(ctx, l, requests))
 		}
 	case InFlight:
-		for range l.Clients {
-			requests.Go(func() { l.keepInFlight(ctx, r.stopping) })
+		for i := range l.Clients {
+			requests.Go(func() { l.keepInFlight(ctx, r.stopping, time.Duration(i)*entrance) })
 		}
 	}
+}
+
+// client starts a client of KeepAlive and returns what the pacer calls for each
+// of its requests.
+func (r *Run) client(ctx context.Context, l *loop, requests *sync.WaitGroup) func(due time.Time) {
+	if l.HTTP2 {
+		k, over := &sharer{loop: l}, make(chan struct{})
+		r.leave = append(r.leave, func() { close(over) })
+		requests.Go(func() { k.run(over) })
+		return k.fire(ctx)
+	}
+	k := newKeepAlive(l)
+	r.leave = append(r.leave, func() { close(k.queue) })
+	requests.Go(func() { k.run(ctx) })
+	return k.fire
 }
 
 // interruptAt cuts everything off when ctx ends.
@@ -155,6 +174,15 @@ func (r *Run) Stop() Report {
 	<-r.done
 	r.reportOnce.Do(func() { r.report = r.summarize() })
 	return r.report
+}
+
+// Due is how many requests were due by now, over all traffic. It is cheap.
+func (r *Run) Due() uint64 {
+	var due uint64
+	for _, l := range r.loops {
+		due += l.requests.Load()
+	}
+	return due
 }
 
 // Snapshot returns the state of the run at this moment.

@@ -140,7 +140,7 @@ func TestConnectionsComeFromSeveralAddresses(t *testing.T) {
 	r := run(t, Config{Target: s.url, Duration: 50 * time.Millisecond, Traffic: []Traffic{{Pattern: NewConnection, Rate: 2000}}})
 	seen := 0
 	from.Range(func(any, any) bool { seen++; return true })
-	want := max(len(sources(netip.MustParseAddr("127.0.0.1"), 2000, ephemeralPorts())), 1)
+	want := max(len(sources(netip.MustParseAddr("127.0.0.1"), 2000, 0, ephemeralPorts())), 1)
 	if r.OK != 100 || seen != want {
 		t.Errorf("%d OK from %d addresses, want 100 from %d", r.OK, seen, want)
 	}
@@ -358,7 +358,7 @@ func TestStartNamesWhatIsWrong(t *testing.T) {
 		"timeout: -1ns":          {Traffic: []Traffic{good}, Target: "http://127.0.0.1:1", Duration: 1, Timeout: -1},
 		"max in flight":          {Traffic: []Traffic{good}, Target: "http://127.0.0.1:1", Duration: 1, MaxInFlight: -1},
 		"is not http://":         {Traffic: []Traffic{good}, Duration: 1},
-		"scheme \"https\"":       {Traffic: []Traffic{good}, Duration: 1, Target: "https://127.0.0.1:1"},
+		"scheme \"ftp\"":         {Traffic: []Traffic{good}, Duration: 1, Target: "ftp://127.0.0.1:1"},
 		"not HOST:PORT":          {Traffic: []Traffic{good}, Duration: 1, Target: "http://127.0.0.1:1/path"},
 		"path of the Unix":       {Traffic: []Traffic{good}, Duration: 1, Target: "unix://"},
 		"used twice":             {Traffic: []Traffic{good, good}, Duration: 1, Target: "http://127.0.0.1:1"},
@@ -368,6 +368,11 @@ func TestStartNamesWhatIsWrong(t *testing.T) {
 		"payload bytes: -1":      {Traffic: []Traffic{{Pattern: NewConnection, Rate: 1, PayloadBytes: -1}}, Duration: 1, Target: "http://127.0.0.1:1"},
 		"at least 1":             {Traffic: []Traffic{{Pattern: NewConnection, Rate: 1, Raw: true}}, Duration: 1, Target: "http://127.0.0.1:1"},
 		"begin with /":           {Traffic: []Traffic{{Pattern: NewConnection, Rate: 1, Path: "x"}}, Duration: 1, Target: "http://127.0.0.1:1"},
+		"is no HTTP":             {Traffic: []Traffic{good}, Duration: 1, Target: "tcp://127.0.0.1:1"},
+		"raw: is not HTTP/2":     {Traffic: []Traffic{{Pattern: NewConnection, Rate: 1, Raw: true, PayloadBytes: 1, HTTP2: true}}, Duration: 1, Target: "tcp://127.0.0.1:1"},
+		"Connection is not for":  {Traffic: []Traffic{{Pattern: NewConnection, Rate: 1, Header: http.Header{"Connection": {"close"}}}}, Duration: 1, Target: "http://127.0.0.1:1"},
+		"no name of a field":     {Traffic: []Traffic{{Pattern: NewConnection, Rate: 1, Header: http.Header{"a b": {"c"}}}}, Duration: 1, Target: "http://127.0.0.1:1"},
+		"cannot be":              {Traffic: []Traffic{{Pattern: NewConnection, Rate: 1, Header: http.Header{"A": {"b\r\nc"}}}}, Duration: 1, Target: "http://127.0.0.1:1"},
 		"line break":             {Traffic: []Traffic{{Pattern: NewConnection, Rate: 1, Path: "/\r\nX: y"}}, Duration: 1, Target: "http://127.0.0.1:1"},
 	} {
 		r, err := Start(t.Context(), c)

@@ -87,6 +87,7 @@ func (r *Run) summarize() Report {
 		report.OK += t.OK
 		report.Failed += t.Failed
 		report.Unfinished += t.Unfinished
+		report.Resent += t.Resent
 		for _, f := range t.Failures {
 			report.FailedByKind[f.Kind] += f.Count
 		}
@@ -114,7 +115,7 @@ func (l *loop) summarize(after windows) TrafficReport {
 	samples := l.samples.all()
 	t := TrafficReport{
 		Name: l.Name, Pattern: l.Pattern, Requests: l.requests.Load(), OK: l.ok.Load(), Failed: l.failed.Load(),
-		Unfinished: l.unfinished.Load(), Connections: l.connections.Load(), IdleCloses: l.idleCloses.Load(),
+		Unfinished: l.unfinished.Load(), Resent: l.resent.Load(), Connections: l.connections.Load(), IdleCloses: l.idleCloses.Load(),
 		Generations: map[string]uint64{}, Series: series(samples, l.config.Bucket),
 	}
 	all, steady, disturbed := newHistogram(), newHistogram(), newHistogram()

@@ -11,6 +11,7 @@ import (
 
 // A target is where a server listens.
 type target struct {
+	scheme  string // http, https, tcp or unix
 	network string // tcp or unix
 	address string // HOST:PORT, a path or an abstract name
 	host    string // of the Host header
@@ -19,25 +20,43 @@ type target struct {
 func parseTarget(s string) (target, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return target{}, fmt.Errorf("target: %q is not http://HOST:PORT, tcp://HOST:PORT or unix:///PATH", s)
+		return target{}, fmt.Errorf("target: %q is not http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or unix:///PATH", s)
 	}
 	switch scheme {
-	case "http", "tcp":
+	case "http", "https", "tcp":
 		rest = strings.TrimSuffix(rest, "/")
-		if scheme == "http" && !strings.Contains(rest[strings.LastIndexByte(rest, ']')+1:], ":") {
-			rest += ":80"
+		if port := standardPort(scheme); port != "" && !strings.Contains(rest[strings.LastIndexByte(rest, ']')+1:], ":") {
+			rest += port
 		}
 		if _, port, err := net.SplitHostPort(rest); err != nil || port == "" || strings.ContainsAny(rest, "/?# ") {
 			return target{}, fmt.Errorf("target: %q is not HOST:PORT", rest)
 		}
-		return target{network: "tcp", address: rest, host: rest}, nil
+		return target{scheme: scheme, network: "tcp", address: rest, host: rest}, nil
 	case "unix":
 		if rest == "" || strings.ContainsRune(rest, 0) {
 			return target{}, errors.New("target: the path of the Unix socket is empty or contains a NUL byte")
 		}
-		return target{network: "unix", address: rest, host: "localhost"}, nil
+		return target{scheme: scheme, network: "unix", address: rest, host: "localhost"}, nil
 	}
-	return target{}, fmt.Errorf("target: unknown scheme %q; known are http, tcp and unix", scheme)
+	return target{}, fmt.Errorf("target: unknown scheme %q; known are http, https, tcp and unix", scheme)
+}
+
+func standardPort(scheme string) string {
+	switch scheme {
+	case "http":
+		return ":80"
+	case "https":
+		return ":443"
+	}
+	return ""
+}
+
+// urlScheme is the scheme of the URLs that a request is for.
+func (t target) urlScheme() string {
+	if t.scheme == "https" {
+		return "https"
+	}
+	return "http"
 }
 
 // resolve replaces a host name by an address: looking it up again for every
@@ -61,17 +80,17 @@ func (t target) resolve(ctx context.Context) (target, error) {
 // port on Linux (TCP_TIMEWAIT_LEN in include/net/tcp.h).
 const secondsInTimeWait = 60
 
-// sources returns the addresses to connect from, so that connections in
-// TIME-WAIT never take more than half of the ports of each: at 1,000
+// sources returns the addresses to connect from, so that connections that are
+// kept or in TIME-WAIT never take more than half of the ports of each: at 1,000
 // connections a second one address with its 28,232 ports lasts for 28 seconds.
-// It returns nil where the system should choose: the rate is low, or the
-// target is not in 127.0.0.0/8, where every address is this machine's.
-func sources(to netip.Addr, perSecond float64, ports int) []netip.Addr {
+// It returns nil where the system should choose: they are few, or the target is
+// not in 127.0.0.0/8, where every address is this machine's.
+func sources(to netip.Addr, perSecond float64, kept, ports int) []netip.Addr {
 	if !wholeLoopback || !to.Is4() || !to.IsLoopback() {
 		return nil
 	}
 	usable := max(ports/2, 1)
-	n := min(int(perSecond*secondsInTimeWait)/usable+1, 254)
+	n := min((int(perSecond*secondsInTimeWait)+kept)/usable+1, 254)
 	if n == 1 {
 		return nil
 	}

@@ -1,0 +1,233 @@
+package faults
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/supervisor/internal/rig"
+	"example.com/supervisor/upgrade"
+	"golang.org/x/sys/unix"
+)
+
+// A scene is one run: a supervisor with its service, under load, and an upgrade in
+// which a fault falls.
+type scene struct {
+	*rig.Supervisor
+	dir      string
+	fault    fault
+	passage  passage
+	clients  *clients
+	old, new int // generations; there is no new one in idle
+	attempt  *rig.Attempt
+	injected time.Time
+	orders   map[int]*orderLine
+	open     int // descriptors of the supervisor before the upgrade
+}
+
+// programs are what a scene is made of.
+type programs struct{ supervisor, service string }
+
+// build builds them, as they are run: without the race detector.
+func build(t *testing.T) programs {
+	t.Helper()
+	return programs{rig.Build(t, rig.Command), rig.Build(t, "example.com/supervisor/internal/faults/failing")}
+}
+
+// file is the path of a file of a generation.
+func (s *scene) file(name string, generation int) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%s.%d", name, generation))
+}
+
+// flags are those of the supervisors: short times, and queues that a busy machine
+// does not make stand by itself.
+func flags(address string) []string {
+	return []string{
+		"--listen", "http=tcp://" + address, "--probe", "/healthz", "--probe-interval", "50ms", "--probe-timeout", "500ms",
+		"--ready-timeout", "4s", "--settle", "100ms", "--gate-timeout", "4s", "--pause-timeout", "1s", "--bake", "1s",
+		"--drain-timeout", "2s", "--stop-grace", "2s", "--backoff-min", "50ms", "--log-level", "debug",
+		"--queue-target", "25ms", "--queue-interval", "200ms",
+	}
+}
+
+const (
+	// inside is for how long a phase lasts before the fault, and at the least after it.
+	inside = 200 * time.Millisecond
+	// slowTime is how long slow requests take.
+	slowTime = 600 * time.Millisecond
+	// drainTime is so long that a drain lasts.
+	drainTime = 1500 * time.Millisecond
+)
+
+// setUp starts what a fault in that phase needs, and waits until it serves.
+func setUp(t *testing.T, built programs, f fault, p phase) *scene {
+	t.Helper()
+	s := &scene{fault: f, passage: passageOf(p), dir: rig.Folder(t), old: 1, new: 2, orders: map[int]*orderLine{}}
+	program := filepath.Join(s.dir, "service") // as a release is put in place
+	if err := os.Symlink(built.service, program); err != nil {
+		t.Fatal(err)
+	}
+	address := rig.FreeAddress(t)
+	t.Cleanup(s.hangUp)
+	s.Supervisor = rig.Start(t, rig.Config{
+		Binary: built.supervisor, Dir: s.dir, Program: []string{program, "-dir", s.dir},
+		Flags: append(append(flags(address), s.passage.flags...), f.flags...),
+	})
+	slow := slowTime
+	if p == drain {
+		slow = drainTime
+	}
+	s.clients = startClients(t, address, slow)
+	if !s.clients.answered(t, 120) { // so that the supervisor knows what is usual
+		t.Fatal("the service does not answer")
+	}
+	s.open = s.descriptors()
+	return s
+}
+
+// fall has the fault fall in its phase; it is false if the phase was not reached.
+func (s *scene) fall() bool {
+	s.Helper()
+	if s.passage.step != upgrade.PhaseIdle {
+		s.passage.hold(s)
+		s.attempt = s.Begin(append([]string{"upgrade"}, s.passage.words...)...)
+		if _, ok := s.attempt.Reaches(s.passage.step); !ok {
+			return false
+		}
+		s.passage.reach(s)
+	}
+	<-time.After(inside) // the time itself is what is wanted: clients come meanwhile
+	s.injected = time.Now()
+	s.fault.inject(s)
+	<-time.After(inside) // as above: the fault has its effect in this phase
+	if !s.fault.keeps || s.fault.victim(s) != s.new || s.passage.step != upgrade.PhaseStart {
+		s.passage.release(s)
+	}
+	return true
+}
+
+// descriptors are how many the supervisor has open.
+func (s *scene) descriptors() int {
+	s.Helper()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return len(entries)
+}
+
+// leaked is by how many more descriptors the supervisor has open than before the
+// upgrade; those of what comes to its end just now are waited for.
+func (s *scene) leaked() (more int) {
+	s.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(5 * time.Second); ; {
+		if more = s.descriptors() - s.open; more <= 0 {
+			return 0
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			return more
+		}
+	}
+}
+
+// signal sends a signal to a generation, if it lives.
+func (s *scene) signal(generation int, sig syscall.Signal) {
+	s.Helper()
+	line := s.line(generation)
+	if line == nil {
+		s.Fatalf("generation %d takes no orders", generation)
+	}
+	if err := unix.PidfdSendSignal(line.process, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		s.Error(err)
+	}
+}
+
+// An orderLine is where a generation takes orders.
+type orderLine struct {
+	net.Conn
+	answers *bufio.Reader
+	process int // a pidfd
+}
+
+// line is that of a generation; it is opened once, because one that is short of
+// descriptors could not open another.
+func (s *scene) line(generation int) *orderLine {
+	s.Helper()
+	if l := s.orders[generation]; l != nil {
+		return l
+	}
+	var conn net.Conn
+	var err error
+	s.Poll(fmt.Sprintf("generation %d to take orders", generation), func() bool {
+		conn, err = net.Dial("unix", s.file("order", generation))
+		return err == nil
+	}, func() any { return err })
+	l := &orderLine{Conn: conn, answers: bufio.NewReader(conn)}
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			var who *unix.Ucred // of who listens there (unix(7))
+			if who, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+				l.process, err = unix.PidfdOpen(int(who.Pid), 0)
+			}
+		})
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.orders[generation] = l
+	return l
+}
+
+// hangUp closes the lines.
+func (s *scene) hangUp() {
+	for _, l := range s.orders {
+		_ = l.Close()
+		_ = unix.Close(l.process)
+	}
+}
+
+// order gives a generation an order and waits until it is done.
+func (s *scene) order(generation int, what string) {
+	s.Helper()
+	if answer, err := s.ordered(generation, what); err != nil || answer != "ok" {
+		s.Fatalf("generation %d, %s: %s, %v", generation, what, answer, err)
+	}
+}
+
+// orderToEnd gives an order that ends the process.
+func (s *scene) orderToEnd(generation int, what string) {
+	s.Helper()
+	if answer, err := s.ordered(generation, what); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		s.Fatalf("generation %d, %s: %s, %v", generation, what, answer, err)
+	}
+}
+
+func (s *scene) ordered(generation int, what string) (string, error) {
+	l := s.line(generation)
+	if err := l.SetDeadline(time.Now().Add(rig.Patience / 2)); err != nil {
+		return "", err
+	}
+	if _, err := fmt.Fprintln(l, what); err != nil {
+		return "", err
+	}
+	answer, err := l.answers.ReadString('\n')
+	return strings.TrimSpace(answer), err
+}
+
+// tell gives an order that is not answered, to a generation that may have ended.
+func (s *scene) tell(generation int, what string) {
+	_, _ = fmt.Fprintln(s.line(generation), what)
+}

@@ -1,0 +1,58 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Reach tries once whether the server of each Traffic can be spoken to: that
+// somebody listens, and that the TLS handshake succeeds where there is one. No
+// request is sent. The error says which target cannot be reached, and why.
+func (c Config) Reach(ctx context.Context) error {
+	if err := c.Validate(); err != nil {
+		return fmt.Errorf("cannot start load: %w", err)
+	}
+	c = c.withDefaults()
+	tried := map[string]bool{}
+	for _, t := range c.Traffic {
+		key := fmt.Sprintf("%s %t", t.Target, t.HTTP2)
+		if tried[key] {
+			continue
+		}
+		tried[key] = true
+		if err := c.reach(ctx, t); err != nil {
+			return fmt.Errorf("cannot reach %s: %w%s", t.Target, err, advice(err))
+		}
+	}
+	return nil
+}
+
+func (c Config) reach(ctx context.Context, t Traffic) error {
+	to, err := parseTarget(t.Target)
+	if err == nil {
+		to, err = to.resolve(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	l := newLoop(t, c, to, &generations{})
+	conn, id, err := l.dialer.connect(ctx, time.Now().Add(c.Timeout))
+	if err != nil {
+		return err
+	}
+	return l.dialer.release(conn, id)
+}
+
+// advice is what to try about a target that cannot be reached.
+func advice(err error) string {
+	switch classify(err) {
+	case Refused:
+		return " (nobody listens there: is the service up, and is this its address?)"
+	case Timeout:
+		return " (no answer: does it accept, and is a firewall in between?)"
+	case TLS:
+		return " (is it https there, with a certificate of an authority that is known here?)"
+	}
+	return ""
+}
