@@ -75,6 +75,9 @@ func (s *Supervisor) noteFirst() {
 func (s *Supervisor) retain() {
 	m := s.machine
 	all := []*Release{m.release, m.previous}
+	if m.request != nil { // which may have been admitted, and wait for a hook
+		all = append(all, m.request.toRelease)
+	}
 	for _, g := range []*generation{m.candidate, m.active, m.paused} {
 		if g != nil {
 			all = append(all, &g.release)

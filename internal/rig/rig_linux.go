@@ -210,6 +210,17 @@ func (s *Supervisor) Wait() {
 	}
 }
 
+// Dies waits for its end, which nobody has told it to come to. Its generations go on.
+func (s *Supervisor) Dies() {
+	s.Helper()
+	late := time.AfterFunc(Patience, func() { _ = s.cmd.Process.Kill() })
+	_ = s.cmd.Wait() // as it died
+	s.ended = true
+	if !late.Stop() {
+		s.Fatalf("the supervisor did not die within %v", Patience)
+	}
+}
+
 // Kill kills it as kill -9 does. Its generations go on.
 func (s *Supervisor) Kill() {
 	s.Helper()
