@@ -6,6 +6,8 @@ TOOL      = go tool -modfile=.ci/tools.mod
 COUNT    ?= 5
 KILLS    ?= 50
 SEED     ?=
+STEPS    ?= 200
+WORLD    ?=
 FUZZTIME ?= 5m
 BENCH    ?= .
 UPGRADES ?= 25
@@ -19,16 +21,16 @@ DEMO     ?= --upgrades 20 --rate 1000
 # SCALE runs tests that write their figures into docs/scale.md.
 SCALE = SUPERVISOR_SCALE_DOCS="$(CURDIR)/docs" go test -count=1 -v
 
-.PHONY: help test race kills endurance million scale fuzz corpus bench demo cover lint planted-bugs programs faults
+.PHONY: help test race kills chaos endurance million scale fuzz corpus bench demo cover lint planted-bugs programs faults
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 test: ## all tests, with the race detector
 	@# A slow machine may take longer than the ten minutes that go test allows.
-	go test -race -timeout 30m $$(go list ./... | grep -v -e /cmd/supervisor$$ -e /internal/faults$$ -e /internal/compare$$ -e /internal/scale$$)
+	go test -race -timeout 30m $$(go list ./... | grep -v -e /cmd/supervisor$$ -e /internal/chaos$$ -e /internal/faults$$ -e /internal/compare$$ -e /internal/scale$$)
 	@# One after the other: they watch accept queues of real processes, and what runs beside makes them stand.
-	SUPERVISOR_TEST_KILLS=50 go test -race -p 1 -timeout 30m ./cmd/supervisor ./internal/faults $(wildcard ./internal/compare) ./internal/scale
+	SUPERVISOR_TEST_KILLS=50 go test -race -p 1 -timeout 30m ./cmd/supervisor ./internal/chaos ./internal/faults $(wildcard ./internal/compare) ./internal/scale
 	@# A module of its own, so that gRPC is none that package service brings along.
 	cd examples/grpc && go vet ./... && go test -race ./...
 	@# Under the race detector this one visits a part of the states only.
@@ -39,6 +41,9 @@ race: ## all tests COUNT times (5) in random order, to find what happens rarely
 
 kills: ## kill -9 supervisors under load KILLS times (50), as SEED draws it
 	SUPERVISOR_TEST_KILLS=$(KILLS) SUPERVISOR_TEST_SEED=$(SEED) go test -race -count=1 -v -timeout 1h -run TestFiftyKills ./cmd/supervisor
+
+chaos: ## STEPS (200) of overlapping deeds, good and bad, done to a supervisor under load, as SEED draws them
+	SUPERVISOR_TEST_STEPS=$(STEPS) SUPERVISOR_TEST_SEED=$(SEED) go test -race -count=1 -v -timeout 3h -run '^TestChaos$$/$(subst $() ,_,$(WORLD))' ./internal/chaos
 
 endurance: ## ROW upgrades (10,000), one each 100 ms, under 1,000 requests a second; then replacements of the supervisor: nothing grows
 	SUPERVISOR_SCALE_UPGRADES=$(ROW) $(SCALE) -timeout 2h -run '^TestUpgradesInARow$$' ./internal/scale

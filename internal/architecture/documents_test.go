@@ -19,11 +19,13 @@ var (
 	link       = regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)\s]+))?[^)]*\)`)
 	heading    = regexp.MustCompile(`(?m)^#{1,6} +(.*?) *$`)
 	linkText   = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	quoted     = regexp.MustCompile(`(?s)<!-- quoted from (\S+) -->(.*?)(?:<!-- end of quote -->|\z)`)
 	codeFences = regexp.MustCompile("(?s)```.*?```")
 )
 
 // TestDocumentsAreTrue checks that every test that a document names is there,
-// and every file and heading that it links to.
+// every file and heading that it links to, and every line that it quotes from what
+// a command has written.
 func TestDocumentsAreTrue(t *testing.T) {
 	t.Parallel()
 	declared, documents := map[string]bool{}, map[string]string{}
@@ -64,6 +66,19 @@ func untrue(name, text string, declared map[string]bool, files fs.FS) []string {
 		}
 		if err := leads(name, text, m[1], m[2], files); err != nil {
 			wrong = append(wrong, "a link leads nowhere: "+err.Error())
+		}
+	}
+	for _, m := range quoted.FindAllStringSubmatch(text, -1) {
+		source, err := fs.ReadFile(files, path.Join(path.Dir(name), m[1]))
+		if err != nil {
+			wrong = append(wrong, "what is quoted is not there: "+err.Error())
+			continue
+		}
+		written := strings.Split(string(source), "\n")
+		for line := range strings.Lines(m[2]) {
+			if line = strings.TrimSpace(line); line != "" && !slices.Contains(written, line) {
+				wrong = append(wrong, fmt.Sprintf("%s does not say %q", m[1], line))
+			}
 		}
 	}
 	return wrong
@@ -122,6 +137,10 @@ func TestUntrueDocumentsAreFound(t *testing.T) {
 		"# Words\n[here](#word) [x](../x.md#word)":    2,
 		"[x](#code)\n```\n# code\n```":                1,
 		"a Testament, and TestThere's end":            0,
+		"<!-- quoted from documents_test.go -->\n\npackage architecture\n<!-- end of quote --> 7": 0,
+		"<!-- quoted from documents_test.go -->\n0 of 7\n<!-- end of quote -->":                   1,
+		"<!-- quoted from documents_test.go -->\npackage\n1 2 3":                                  2,
+		"<!-- quoted from nowhere.md -->\n1\n<!-- end of quote -->":                               1,
 	}
 	for text, want := range tests {
 		got := untrue("x.md", text, map[string]bool{"TestThere": true}, os.DirFS("."))

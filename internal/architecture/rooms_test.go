@@ -86,6 +86,7 @@ var rooms = []room{
 	{path: "internal/faults"},   // as well
 	{path: "internal/faults/failing", ours: []string{"service", "fdpass", "upgrade"}, others: []string{sys}}, // lies on the channel; of upgrade: EnvGeneration
 	{path: "internal/scale/crowd", ours: []string{"service"}},
+	{path: "internal/chaos"},                          // as well
 	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
 
 	{

@@ -93,7 +93,7 @@ func (s *scene) starve() {
 			}
 		})
 	}
-	s.Dies()
+	s.Poll("the supervisor to end", func() bool { return s.Gone() != nil }, func() any { return nil })
 	cancel()
 	clients.Wait()
 }

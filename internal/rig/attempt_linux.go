@@ -135,6 +135,13 @@ func (a *Attempt) Reaches(phase upgrade.Phase) (at Arrival, ok bool) {
 	return at, ok
 }
 
+// Over reports whether the command has ended, and all that it wrote was read.
+func (a *Attempt) Over() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.done
+}
+
 // Steps are those so far.
 func (a *Attempt) Steps() []Arrival {
 	a.mu.Lock()
@@ -146,16 +153,23 @@ func (a *Attempt) Steps() []Arrival {
 // status. There must be a report, unless the command was killed: then it is nil.
 func (a *Attempt) Verdict() (*upgrade.Report, int) {
 	a.s.Helper()
+	report, status, other := a.End()
+	if report == nil && status >= 0 {
+		a.s.Fatalf("no report, status %d: %s", status, other)
+	}
+	return report, status
+}
+
+// End waits for the end of the command and returns its report, if it told one, its
+// exit status (-1: it was killed), and the last line that it wrote besides.
+func (a *Attempt) End() (report *upgrade.Report, status int, other string) {
+	a.s.Helper()
 	if _, err := a.until(func() bool { return a.done }); err != nil {
 		a.s.Fatal(err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	status := a.Cmd.ProcessState.ExitCode()
-	if a.report == nil && status >= 0 {
-		a.s.Fatalf("no report, status %d: %s", status, a.other)
-	}
-	return a.report, status
+	return a.report, a.Cmd.ProcessState.ExitCode(), a.other
 }
 
 // Upgrade upgrades, as words say, and waits for the old generation's end.

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,6 +75,10 @@ type Config struct {
 	Program []string
 	// Env is added to the environment.
 	Env []string
+	// Sockets are passed as systemd passes those of a socket unit, by these names
+	// (sd_listen_fds(3)). They are borrowed, and must be blocking ones: of others
+	// exec.Cmd would change that for all who share them.
+	Sockets map[string]*os.File
 }
 
 // A Supervisor is one that was started, or whoever was started after it. Its
@@ -110,11 +116,27 @@ func (s *Supervisor) Launch() {
 	args := append([]string{"run", "--name", "web", "--run-dir", filepath.Join(s.Dir, "run")}, s.Flags...)
 	s.cmd = exec.Command(s.Binary, append(append(args, "--"), s.Program...)...)
 	s.cmd.Env = append(append(os.Environ(), s.mark()), s.Env...)
+	s.passSockets()
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = log, log, s.Dir
 	if err := s.cmd.Start(); err != nil {
 		s.Fatalf("cannot start the supervisor: %v", err)
 	}
 	s.ended = false
+}
+
+// passSockets has the process that is about to start get Sockets, if there are
+// any. The variable that names it is set by a shell, which becomes it.
+func (s *Supervisor) passSockets() {
+	if len(s.Sockets) == 0 {
+		return
+	}
+	names := slices.Sorted(maps.Keys(s.Sockets))
+	for _, name := range names {
+		s.cmd.ExtraFiles = append(s.cmd.ExtraFiles, s.Sockets[name])
+	}
+	s.cmd.Args = append([]string{"sh", "-c", `export LISTEN_PID=$$; exec "$@"`, "sh"}, s.cmd.Args...)
+	s.cmd.Path = "/bin/sh"
+	s.cmd.Env = append(s.cmd.Env, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
 }
 
 // PID is the supervisor's process.
@@ -210,15 +232,19 @@ func (s *Supervisor) Wait() {
 	}
 }
 
-// Dies waits for its end, which nobody has told it to come to. Its generations go on.
-func (s *Supervisor) Dies() {
-	s.Helper()
-	late := time.AfterFunc(Patience, func() { _ = s.cmd.Process.Kill() })
-	_ = s.cmd.Wait() // as it died
-	s.ended = true
-	if !late.Stop() {
-		s.Fatalf("the supervisor did not die within %v", Patience)
+// Gone returns how the supervisor ended, if it has ended by itself; nil if it
+// lives. Then another one may be launched.
+func (s *Supervisor) Gone() *os.ProcessState {
+	if !s.ended {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
+		_, rest, _ := strings.Cut(string(stat), ") ") // the name may have anything in it (proc_pid_stat(5))
+		if err != nil || !strings.HasPrefix(rest, "Z") {
+			return nil
+		}
+		_ = s.cmd.Wait()
+		s.ended = true
 	}
+	return s.cmd.ProcessState
 }
 
 // Kill kills it as kill -9 does. Its generations go on.
@@ -227,6 +253,9 @@ func (s *Supervisor) Kill() {
 	if err := s.cmd.Process.Kill(); err != nil {
 		s.Errorf("the supervisor was gone before it was killed: %v", err)
 	}
-	_ = s.cmd.Wait() // as killed
+	err := s.cmd.Wait()
 	s.ended = true
+	if how, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !how.Signaled() || how.Signal() != syscall.SIGKILL {
+		s.Errorf("the supervisor had ended before it was killed: %v", err)
+	}
 }
