@@ -179,10 +179,13 @@ func (s *scene) leaked() (more []string) {
 	defer tick.Stop()
 	for late := time.After(5 * time.Second); ; {
 		more = nil
-		all := 0
-		for kind, n := range s.descriptors() {
+		all, now := 0, s.descriptors()
+		for _, n := range s.open {
+			all -= n
+		}
+		for kind, n := range now {
+			all += n
 			if n > s.open[kind] {
-				all += n - s.open[kind]
 				more = append(more, fmt.Sprintf("%d descriptors of the supervisor: %s", n-s.open[kind], kind))
 			}
 		}
