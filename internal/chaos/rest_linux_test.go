@@ -41,7 +41,13 @@ func (p *player) revive() {
 	if !p.step.has(spoilsConfig) {
 		p.Fatalf("the supervisor has ended: %v", how)
 	}
+	p.launch()
+}
+
+// launch starts the next supervisor.
+func (p *player) launch() {
 	p.Launch()
+	p.coroner.supervisor.Store(int64(p.PID()))
 }
 
 // calm waits until nothing goes on.
