@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/supervisor/internal/rig"
 	"example.com/supervisor/upgrade"
@@ -19,6 +20,10 @@ func (p *player) rest() {
 	p.revive()
 	o := outcome{step: p.step, answers: p.answers()}
 	o.after = p.calm()
+	if slices.ContainsFunc(p.step, func(a act) bool { return a.fate == isKilled }) { // what it asked may only be read now
+		<-time.After(150 * time.Millisecond)
+		o.after = p.calm()
+	}
 	b := p.ledger.settle(o)
 	p.ledger = b.ledger
 	for _, fault := range b.faults {
