@@ -11,6 +11,7 @@ WORLD    ?=
 FUZZTIME ?= 5m
 BENCH    ?= .
 UPGRADES ?= 25
+RATE     ?= 1000
 REQUESTS ?= 1000000
 ROW      ?= 10000
 OUT      ?= bin
@@ -21,7 +22,7 @@ DEMO     ?= --upgrades 20 --rate 1000
 # SCALE runs tests that write their figures into docs/scale.md.
 SCALE = SUPERVISOR_SCALE_DOCS="$(CURDIR)/docs" go test -count=1 -v
 
-.PHONY: help test race kills chaos endurance million scale fuzz corpus bench demo cover lint planted-bugs programs faults
+.PHONY: help test race kills chaos endurance million scale fuzz corpus bench demo cover lint planted-bugs programs faults compare
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -30,7 +31,7 @@ test: ## all tests, with the race detector
 	@# A slow machine may take longer than the ten minutes that go test allows.
 	go test -race -timeout 30m $$(go list ./... | grep -v -e /cmd/supervisor$$ -e /internal/chaos$$ -e /internal/faults$$ -e /internal/compare$$ -e /internal/scale$$)
 	@# One after the other: they watch accept queues of real processes, and what runs beside makes them stand.
-	SUPERVISOR_TEST_KILLS=50 go test -race -p 1 -timeout 30m ./cmd/supervisor ./internal/chaos ./internal/faults $(wildcard ./internal/compare) ./internal/scale
+	SUPERVISOR_TEST_KILLS=50 go test -race -p 1 -timeout 30m ./cmd/supervisor ./internal/chaos ./internal/faults ./internal/compare ./internal/scale
 	@# A module of its own, so that gRPC is none that package service brings along.
 	cd examples/grpc && go vet ./... && go test -race ./...
 	@# Under the race detector this one visits a part of the states only.
@@ -69,6 +70,10 @@ programs: ## upgrade programs of Debian's UPGRADES times (25) each, and by their
 
 faults: ## have real processes fail in every way in every phase, under load, and write docs/faults.md; FAULT=regexp PHASE=regexp: those cells, no page
 	SUPERVISOR_TEST_FAULTS=all SUPERVISOR_TEST_FAULT='$(FAULT)' SUPERVISOR_TEST_PHASE='$(PHASE)' go test -count=1 -timeout 1h -run '^TestFaults$$' ./internal/faults
+
+compare: ## this project beside its peers: UPGRADES (25) each at RATE (1000) connections/s, and bad versions, into docs/comparison.md
+	SUPERVISOR_COMPARE="$(CURDIR)/docs/comparison.md" SUPERVISOR_COMPARE_UPGRADES=$(UPGRADES) SUPERVISOR_COMPARE_RATE=$(RATE) \
+		go test -count=1 -timeout 1h -v -run '^TestComparison$$' ./internal/compare
 
 demo: ## upgrade a built-in service under load and show what its clients saw
 	go run ./cmd/supervisor demo $(DEMO)

@@ -70,8 +70,10 @@ func TestSojournOfKnownDelays(t *testing.T) {
 	}
 }
 
-// grown returns the elements that have grown, each as often as it did.
+// grown returns the elements that have grown, each as often as it did. Trailing
+// zeros may not be there.
 func grown(before, after []uint64) (buckets []int) {
+	before = append(slices.Clone(before), make([]uint64, len(after))...)
 	for i := range after {
 		buckets = append(buckets, slices.Repeat([]int{i}, int(after[i]-before[i]))...)
 	}

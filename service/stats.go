@@ -127,7 +127,8 @@ func (r *registry) counts() (c counts) {
 	return c
 }
 
-// snapshot adds up the shards.
+// snapshot adds up the shards. Histograms end with their last element that is not
+// zero.
 func (r *registry) snapshot(name string) fdpass.ListenerStats {
 	stats := fdpass.ListenerStats{Name: name, Durations: make([]uint64, durationBuckets)}
 	if r.sojourns {
@@ -150,7 +151,19 @@ func (r *registry) snapshot(name string) fdpass.ListenerStats {
 	if !oldest.IsZero() {
 		stats.OldestMS = fdpass.Milliseconds(time.Since(oldest))
 	}
+	stats.Durations = withoutZeros(stats.Durations, 0)
+	stats.Sojourn = withoutZeros(stats.Sojourn, 1) // none would say that it is not known
 	return stats
+}
+
+// withoutZeros leaves out trailing zeros, but for the first so many elements: of a
+// thousand listeners they are most of what is said.
+func withoutZeros(counts []uint64, least int) []uint64 {
+	n := len(counts)
+	for n > least && counts[n-1] == 0 {
+		n--
+	}
+	return counts[:n]
 }
 
 // addTo adds the histogram to sums, which is as long or empty.

@@ -2,6 +2,7 @@ package service
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -78,5 +79,26 @@ func TestStatsAreSentAtTheInterval(t *testing.T) {
 	}
 	if got.Accepted != 2 || got.Active != 0 || closed != 2 {
 		t.Errorf("before drained: %+v", got)
+	}
+}
+
+// TestHistogramsEndWithTheirLastFigure: trailing zeros are not sent, and one that is
+// known to have none is still there.
+func TestHistogramsEndWithTheirLastFigure(t *testing.T) {
+	t.Parallel()
+	r := newRegistry()
+	r.sojourns = true
+	if got := r.snapshot("x"); len(got.Durations) != 0 || !slices.Equal(got.Sojourn, []uint64{0}) {
+		t.Errorf("at first: durations %v, sojourn %v", got.Durations, got.Sojourn)
+	}
+	c := &tracked{accepted: time.Now().Add(-3 * time.Millisecond)}
+	r.add(c, 5*time.Millisecond)
+	c.remove()
+	got := r.snapshot("x")
+	if n := len(got.Durations); n < 3 || got.Durations[n-1] != 1 || !slices.Equal(got.Sojourn, []uint64{0, 0, 0, 1}) {
+		t.Errorf("durations %v, sojourn %v", got.Durations, got.Sojourn)
+	}
+	if got := newRegistry().snapshot("x").Sojourn; got != nil {
+		t.Errorf("sojourn %v of who does not know", got)
 	}
 }

@@ -16,7 +16,7 @@ type dummy struct {
 	said map[int][]string // by generation
 }
 
-func (d *dummy) Launch(n int, _ Release, _ time.Duration, deliver func(Event)) Process {
+func (d *dummy) Launch(n int, _ Release, _ bool, _ time.Duration, deliver func(Event)) Process {
 	return &dummyProcess{d, n, deliver}
 }
 func (d *dummy) Adopt(s ProcessState, deliver func(Event)) Process {

@@ -200,7 +200,7 @@ func (k *Kept) start(r Release) (Release, error) {
 	case !ok:
 		return r, err
 	case identityOf(own(fd)) != r.File:
-		return r, fmt.Errorf("program %s has been written over since that release ran; give every release a path of its own, and a symlink to the current one", r.Path)
+		return r, fmt.Errorf("program %s has been written over since that release was admitted; give every release a path of its own, and a symlink to the current one", r.Path)
 	case isScript(own(fd)):
 		return r, fmt.Errorf("%w; %w", err, ErrScript)
 	}

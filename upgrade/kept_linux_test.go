@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // kept resolves a program of that text in a directory of its own, and keeps it.
@@ -155,4 +156,30 @@ func TestKeptNothing(t *testing.T) {
 	k.adopt(r, os.Getpid())
 	k.retain(nil)
 	k.Close()
+}
+
+// TestWhatIsWrittenOverIsNoCandidate: what was admitted is not there any more when
+// the candidate is to be started. Only in the place of one that ended it is: then
+// something has to run.
+func TestWhatIsWrittenOverIsNoCandidate(t *testing.T) {
+	t.Parallel()
+	k := NewKept()
+	defer k.Close()
+	r, dir := kept(t, k, "\x7fELF")
+	if err := os.WriteFile(filepath.Join(dir, "app"), []byte("#!/bin/sh\nexit 7"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l := NewLauncher(LauncherConfig{Kept: k})
+	for again, want := range map[bool]string{false: "cannot be started: program " + r.Path + " has been written over since that release was admitted", true: "exited with status 7"} {
+		ended := make(chan Exited, 1)
+		l.Launch(1, r, again, time.Second, func(e Event) {
+			if e, ok := e.(Exited); ok {
+				ended <- e
+			}
+		})
+		if e := <-ended; !strings.HasPrefix(e.Reason, want) {
+			t.Errorf("again %v: %s; want %s", again, e.Reason, want)
+		}
+	}
+	l.Join()
 }

@@ -8,8 +8,10 @@ import (
 type Launcher interface {
 	// Launch starts generation n in the background and returns at once.
 	// deliver may be called from any goroutine, also before Launch returns;
-	// the last event is Exited, exactly once.
-	Launch(n int, r Release, readyTimeout time.Duration, deliver func(Event)) Process
+	// the last event is Exited, exactly once. again tells that it takes the place of
+	// one that has ended: something has to run, so that r is started from what its
+	// path leads to if it cannot be as it was. Otherwise it is not started then.
+	Launch(n int, r Release, again bool, readyTimeout time.Duration, deliver func(Event)) Process
 	// Adopt takes over a process that another supervisor has started, as
 	// Launch does one that it starts.
 	Adopt(s ProcessState, deliver func(Event)) Process

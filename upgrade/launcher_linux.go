@@ -179,9 +179,9 @@ func (l *launcher) CloseListeners() {
 	}
 }
 
-func (l *launcher) Launch(n int, r Release, readyTimeout time.Duration, deliver func(Event)) Process {
+func (l *launcher) Launch(n int, r Release, again bool, readyTimeout time.Duration, deliver func(Event)) Process {
 	p := l.newProcess(n, r, deliver)
-	p.readyTimeout = readyTimeout
+	p.again, p.readyTimeout = again, readyTimeout
 	p.token = newToken()
 	l.claim(p)
 	go p.run() // its end is its Exited, which the supervisor waits for

@@ -75,6 +75,9 @@ func (s *Supervisor) noteFirst() {
 func (s *Supervisor) retain() {
 	m := s.machine
 	all := []*Release{m.release, m.previous}
+	if m.request != nil { // which may have been admitted, and wait for a hook
+		all = append(all, m.request.toRelease)
+	}
 	for _, g := range []*generation{m.candidate, m.active, m.paused} {
 		if g != nil {
 			all = append(all, &g.release)
@@ -234,7 +237,8 @@ func (s *Supervisor) resolveFor(a Admit) (Release, error) {
 }
 
 func (s *Supervisor) launch(a Launch) {
-	if s.machine.role(a.Generation) == RoleRestarting {
+	again := s.machine.role(a.Generation) == RoleRestarting
+	if again {
 		s.restarts++
 		if from, err := s.cfg.Kept.start(a.Release); err == nil && from.Path != a.Release.Path {
 			s.log.Info("the service is started again from a file that is not at its path any more, and was kept", "generation", a.Generation, "path", a.Release.Path)
@@ -245,7 +249,7 @@ func (s *Supervisor) launch(a Launch) {
 	s.generations[a.Generation] = &member{
 		release: a.Release,
 		started: time.Now(),
-		process: s.cfg.Launcher.Launch(a.Generation, a.Release, s.machine.policy.ReadyTimeout, s.fromProcess),
+		process: s.cfg.Launcher.Launch(a.Generation, a.Release, again, s.machine.policy.ReadyTimeout, s.fromProcess),
 	}
 }
 

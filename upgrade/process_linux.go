@@ -30,6 +30,7 @@ type process struct {
 	launcher     *launcher
 	number       int
 	release      Release
+	again        bool
 	readyTimeout time.Duration
 	token        string
 	deliver      func(Event)
@@ -159,7 +160,10 @@ func (p *process) start() (*fdpass.Conn, error) {
 	}
 	defer theirs.Close()
 	for try := 1; ; try++ {
-		err := p.execute(p.command(theirs))
+		cmd, err := p.command(theirs)
+		if err == nil {
+			err = p.execute(cmd)
+		}
 		if errors.Is(err, syscall.ETXTBSY) && try < busyTries {
 			time.Sleep(busyPause)
 			continue
@@ -172,10 +176,13 @@ func (p *process) start() (*fdpass.Conn, error) {
 	}
 }
 
-func (p *process) command(channel *os.File) *exec.Cmd {
+func (p *process) command(channel *os.File) (*exec.Cmd, error) {
 	cfg := p.launcher.cfg
 	group := p.hold.Group()
-	from, _ := cfg.Kept.start(p.release) // who knows better has logged why it cannot be as it was
+	from, err := cfg.Kept.start(p.release)
+	if err != nil && cfg.Kept != nil && !p.again { // who starts it again has logged why it cannot be as it was
+		return nil, err
+	}
 	path, argv := cfg.Execute(p.number, from)
 	return &exec.Cmd{
 		Path: path,
@@ -189,7 +196,7 @@ func (p *process) command(channel *os.File) *exec.Cmd {
 		// A group of its own: signals from a terminal do not reach it, and it
 		// can be killed with all its children.
 		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, UseCgroupFD: group >= 0, CgroupFD: max(group, 0)},
-	}
+	}, nil
 }
 
 // execute starts cmd unless it has been called off meanwhile. It does not hold

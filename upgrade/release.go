@@ -216,7 +216,7 @@ func (r Release) Check() error {
 		return err
 	}
 	if file != r.File {
-		return fmt.Errorf("program %s has been replaced since that release ran; give every release a path of its own, and a symlink to the current one", r.Path)
+		return fmt.Errorf("program %s has been replaced since that release was admitted; give every release a path of its own, and a symlink to the current one", r.Path)
 	}
 	return nil
 }

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"slices"
-	"sync"
-)
+import "sync"
 
 // users are the generations that may accept from the listeners, and whether their
 // protocol has it that accept(2) waits. O_NONBLOCK is one flag for all who hold a
@@ -17,17 +14,21 @@ type users struct {
 // A user is one generation.
 type user struct {
 	waits bool
-	specs []string // of its listeners
+	specs map[string]bool // of its listeners
 }
 
 // add adds a generation, which is to be handed the listeners with these specs.
 func (u *users) add(generation int, waits bool, specs []string) {
+	has := make(map[string]bool, len(specs))
+	for _, spec := range specs {
+		has[spec] = true
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.all == nil {
 		u.all = map[int]user{}
 	}
-	u.all[generation] = user{waits, specs}
+	u.all[generation] = user{waits, has}
 }
 
 // mode is what is to be done about the flag of a listener before a generation is
@@ -66,7 +67,7 @@ func (u *users) needNonBlocking(spec string) bool {
 func (u *users) waitAt(spec string, besides int) (all bool, others int) {
 	all = true
 	for generation, user := range u.all {
-		if !slices.Contains(user.specs, spec) {
+		if !user.specs[spec] {
 			continue
 		}
 		all = all && user.waits

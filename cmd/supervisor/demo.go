@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -75,7 +76,11 @@ func (f *demoFlags) run(cmd *cobra.Command) (err error) {
 	stopping := catchStops(cmd.Context())
 	result := demo.Run(stopping.ctx, stopping.hurry, f.Config)
 	stopping.release()
-	err = errors.Join(f.show(result), picture.draw(result), picture.close())
+	err = f.show(result)
+	if !result.Interrupted {
+		err = errors.Join(err, picture.draw(result.WritePlot))
+	}
+	err = errors.Join(err, picture.close())
 	switch {
 	case err != nil:
 		return err
@@ -113,13 +118,14 @@ func openPicture(name string) (*picture, error) {
 	return &picture{file}, nil
 }
 
-func (p *picture) draw(r demo.Result) error {
-	if p == nil || r.Interrupted {
+// draw has what is in the file replaced by what by draws.
+func (p *picture) draw(by func(io.Writer) error) error {
+	if p == nil {
 		return nil
 	}
 	err := p.file.Truncate(0)
 	if err == nil {
-		err = r.WritePlot(p.file)
+		err = by(p.file)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot draw %s: %w", p.file.Name(), err)

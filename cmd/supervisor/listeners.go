@@ -197,13 +197,16 @@ func (h *listeners) lend(generation int, r upgrade.Release) (all []fdpass.Listen
 	if h.closed {
 		return nil, nil, errClosed
 	}
+	held := make(map[string]*heldListener, len(h.held))
+	for _, l := range slices.Backward(h.held) { // the first, if there are several
+		held[l.spec] = l
+	}
 	unmet := false
 	for _, spec := range specs {
-		i := slices.IndexFunc(h.held, func(l *heldListener) bool { return l.spec == spec })
-		if i < 0 {
+		l := held[spec]
+		if l == nil {
 			return nil, nil, fmt.Errorf("listener %s is not open", spec)
 		}
-		l := h.held[i]
 		mode := h.users.mode(spec, generation)
 		unmet = unmet || mode == nonBlocking && p.Blocking
 		if mode == blocking {

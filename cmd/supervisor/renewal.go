@@ -178,9 +178,13 @@ func (h *host) look() error {
 // retain closes the listeners that no release needs any more. Whoever connects is
 // refused then, but for what a generation that drains still takes.
 func (h *host) retain(inUse []upgrade.Release) (changed bool) {
-	gone := h.listeners.retain(func(spec string) bool {
-		return slices.ContainsFunc(inUse, func(r upgrade.Release) bool { return slices.Contains(h.listeners.specsOf(r), spec) })
-	})
+	used := map[string]bool{}
+	for _, r := range inUse {
+		for _, spec := range h.listeners.specsOf(r) {
+			used[spec] = true
+		}
+	}
+	gone := h.listeners.retain(func(spec string) bool { return used[spec] })
 	if len(gone) == 0 && !h.limitsBack.Swap(false) {
 		return false
 	}

@@ -68,6 +68,7 @@ func commands(e environment) []*cobra.Command {
 		newUnitCommand(e),
 		newSweepCommand(e),
 		newVersionCommand(e),
+		newLoadCommand(e),
 		newDemoCommand(e),
 		newDemoRunCommand(e),
 		newDemoServiceCommand(),

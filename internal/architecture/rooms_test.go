@@ -71,7 +71,7 @@ var rooms = []room{
 	{path: "internal/rejoin", ours: []string{"fdpass"}}, // of services and shims
 	{path: "internal/cgroup", others: []string{sys}},
 	{path: "internal/listen", others: []string{sys}},
-	{path: "systemd", others: []string{sys, gosystemd}}, // alone knows go-systemd
+	{path: "systemd", others: []string{sys, gosystemd}}, // alone knows go-systemd, of what is shipped
 	{path: "systemd/notifytest", others: []string{sys}},
 	{path: "internal/orphan", others: []string{sys}},
 	{path: "internal/load", others: []string{sys, histogram, xnet}}, // of net: the frames of HTTP/2
@@ -84,7 +84,9 @@ var rooms = []room{
 	{path: "internal/programs"}, // as well
 	{path: "internal/scale"},    // as well
 	{path: "internal/faults"},   // as well
-	{path: "internal/faults/failing", ours: []string{"service", "fdpass", "upgrade"}, others: []string{sys}}, // lies on the channel; of upgrade: EnvGeneration
+	{path: "internal/compare"},  // as well
+	{path: "internal/compare/server", ours: []string{"service"}, others: []string{sys, tableflip, gosystemd}}, // in the way of each
+	{path: "internal/faults/failing", ours: []string{"service", "fdpass", "upgrade"}, others: []string{sys}},  // lies on the channel; of upgrade: EnvGeneration
 	{path: "internal/scale/crowd", ours: []string{"service"}},
 	{path: "internal/chaos"},                          // as well
 	{path: "internal/rig", ours: []string{"upgrade"}}, // a supervisor for tests, by its command
@@ -92,12 +94,12 @@ var rooms = []room{
 	{
 		path: "cmd/supervisor",
 		ours: []string{
-			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/orphan",
+			"upgrade", "health", "fdpass", "systemd", "internal/listen", "internal/cgroup", "internal/load", "internal/orphan",
 			"cmd/supervisor/internal/config", "cmd/supervisor/internal/control",
 			"cmd/supervisor/internal/demo", "cmd/supervisor/internal/handover", "cmd/supervisor/internal/history",
 			"cmd/supervisor/internal/hook", "cmd/supervisor/internal/metrics",
 			"cmd/supervisor/internal/protocol", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
-			"cmd/supervisor/internal/shim",
+			"cmd/supervisor/internal/shim", "cmd/supervisor/internal/trial",
 		},
 		others: []string{sys, term, xsync, cobra},
 	},
@@ -113,14 +115,23 @@ var rooms = []room{
 		ours:   []string{"upgrade", "cmd/supervisor/internal/config", "cmd/supervisor/internal/history", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir"},
 		others: []string{sys},
 	},
+	{
+		path:   "cmd/supervisor/internal/figures",
+		ours:   []string{"upgrade", "internal/load", "cmd/supervisor/internal/queue"},
+		others: []string{sys, term},
+	},
+	{
+		path: "cmd/supervisor/internal/trial",
+		ours: []string{"upgrade", "internal/load", "internal/load/plot", "cmd/supervisor/internal/control", "cmd/supervisor/internal/figures"},
+	},
 	{path: "cmd/supervisor/internal/queue", ours: []string{"health", "upgrade"}, others: []string{term}},
 	{
 		path: "cmd/supervisor/internal/demo", // is a supervised service too
 		ours: []string{
 			"service", "upgrade", "internal/load", "internal/load/plot",
-			"cmd/supervisor/internal/control", "cmd/supervisor/internal/queue", "cmd/supervisor/internal/rundir",
+			"cmd/supervisor/internal/control", "cmd/supervisor/internal/figures", "cmd/supervisor/internal/rundir",
 		},
-		others: []string{sys, term},
+		others: []string{sys},
 	},
 	{
 		path: "cmd/supervisor/internal/history", ours: []string{"upgrade"},

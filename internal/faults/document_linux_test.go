@@ -62,7 +62,7 @@ func document(rows []row, results []*result) []byte {
 // overview is a matrix of what was held.
 func overview(b *bytes.Buffer, rows []row, find func(row, phase) *result) {
 	held, all := 0, 0
-	var table, open bytes.Buffer
+	var table, open, notRun bytes.Buffer
 	fmt.Fprint(&table, "| |")
 	for _, p := range phases() {
 		fmt.Fprintf(&table, " %s |", p)
@@ -75,6 +75,12 @@ func overview(b *bytes.Buffer, rows []row, find func(row, phase) *result) {
 			switch {
 			case res == nil:
 				fmt.Fprint(&table, " – |")
+				continue
+			case res.notRun != "":
+				fmt.Fprint(&table, " not run |")
+				if line := fmt.Sprintf("- %s: %s\n", r.fault, res.notRun); !strings.Contains(notRun.String(), line) {
+					notRun.WriteString(line)
+				}
 				continue
 			case len(res.objections) == 0:
 				held++
@@ -91,6 +97,9 @@ func overview(b *bytes.Buffer, rows []row, find func(row, phase) *result) {
 	if open.Len() > 0 {
 		fmt.Fprintf(b, "Not held:\n\n%s\n", open.String())
 	}
+	if notRun.Len() > 0 {
+		fmt.Fprintf(b, "Not run, and not counted:\n\n%s\n", notRun.String())
+	}
 }
 
 // details are the runs of one fault.
@@ -101,6 +110,10 @@ func details(b *bytes.Buffer, r row, find func(row, phase) *result) {
 	for _, p := range phases() {
 		res := find(r, p)
 		if res == nil {
+			continue
+		}
+		if res.notRun != "" {
+			fmt.Fprintf(b, "| %s | %s | not run: %s | | | | | | |\n", p, res.want, res.notRun)
 			continue
 		}
 		o := res.got

@@ -3,6 +3,7 @@ package faults
 import (
 	"fmt"
 	"syscall"
+	"testing"
 )
 
 // A fault is a way to fail: a row of the matrix.
@@ -18,8 +19,28 @@ type fault struct {
 	fatal bool
 	// keeps: a candidate that starts stays where it is held, because it fails by that.
 	keeps bool
-	// flags are those of the supervisor that it needs.
+	// mute: who asked for the upgrade cannot tell its verdict.
+	mute bool
+	// flags are those of the supervisor that it needs; $DIR is the scene's folder.
 	flags []string
+	// words are those of the upgrade that it needs; $DIR as above.
+	words []string
+	// before prepares what it needs before the supervisor starts; nil: nothing.
+	before func(testing.TB, *scene)
+	// passage holds a phase in another way than passageOf; nil: in none.
+	passage func(phase) (passage, bool)
+	// notRun says why it cannot be run here, "" if it can; nil: it can everywhere.
+	notRun func() string
+}
+
+// passageOf is how a phase is held for the fault.
+func (f fault) passageOf(p phase) passage {
+	if f.passage != nil {
+		if special, ok := f.passage(p); ok {
+			return special
+		}
+	}
+	return passageOf(p)
 }
 
 // faults are all rows, in no order.
@@ -37,7 +58,10 @@ func faults() (all []fault) {
 			all = append(all, f)
 		}
 	}
-	return all
+	all = append(all, supervisorFaults()...)
+	all = append(all, programFaults()...)
+	all = append(all, clockFaults()...)
+	return append(all, callerFaults()...)
 }
 
 // generationFaults are those of one generation; %s in a name is which.

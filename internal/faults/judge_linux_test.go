@@ -10,6 +10,7 @@ import (
 // An observation is what came of a fault in one run.
 type observation struct {
 	phase   string // in which it truly fell
+	missed  bool   // that is not the cell's
 	verdict string // "none" if no upgrade was asked for
 	reason  string
 	server  server // "" if nobody served
@@ -28,6 +29,7 @@ type observation struct {
 	remedies string // what the remedy came to, where it is not as it should be
 	next     string // the verdict of the ordinary upgrade after it, with the reason if it is a bad one
 	left     []string
+	besides  []string // objections of the fault itself
 }
 
 // judge says what of an observation is not as expected: nothing, if the cell is held.
@@ -61,5 +63,5 @@ func judge(want expectation, o observation) (objections []string) {
 	if len(o.left) > 0 {
 		object("left behind: %s", strings.Join(o.left, "; "))
 	}
-	return objections
+	return append(objections, o.besides...)
 }

@@ -19,6 +19,7 @@ type result struct {
 	want       expectation
 	got        observation
 	objections []string // none: it is held
+	notRun     string   // why it was not run; "" if it was
 }
 
 // TestFaults runs the cells of the selection. With SUPERVISOR_TEST_FAULTS=all it
@@ -45,6 +46,11 @@ func TestFaults(t *testing.T) {
 				results = append(results, res)
 				t.Run(r.fault+"/"+string(p), func(t *testing.T) {
 					t.Parallel()
+					if f.notRun != nil {
+						if res.notRun = f.notRun(); res.notRun != "" {
+							t.Skip("not run: " + res.notRun)
+						}
+					}
 					res.run(t, built, f)
 				})
 			}
@@ -62,11 +68,11 @@ func (r *result) run(t *testing.T, built programs, f fault) {
 	for try := 1; ; try++ {
 		t.Run(fmt.Sprintf("try %d", try), func(t *testing.T) {
 			r.got = play(t, built, f, r.phase, r.want)
-			if !r.missed() {
+			if !r.got.missed {
 				r.judge(t)
 			}
 		})
-		if t.Failed() || !r.missed() {
+		if t.Failed() || !r.got.missed {
 			return
 		}
 		if try == tries {
@@ -76,8 +82,6 @@ func (r *result) run(t *testing.T, built programs, f fault) {
 		}
 	}
 }
-
-func (r *result) missed() bool { return r.got.phase != string(passageOf(r.phase).step) }
 
 func (r *result) judge(t *testing.T) {
 	t.Helper()

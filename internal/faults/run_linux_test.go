@@ -22,14 +22,11 @@ func play(t *testing.T, built programs, f fault, p phase, want expectation) obse
 	t.Helper()
 	s := setUp(t, built, f, p)
 	supervises := s.PID()
-	o := observation{verdict: "none"}
+	var o observation
 	reached := s.fall()
-	if s.attempt != nil {
-		report, _ := s.attempt.Verdict()
-		o.verdict, o.reason = string(report.Verdict), report.Reason
-	}
+	o.verdict, o.reason = s.verdict()
 	if o.phase = s.fellIn(); !reached || o.phase != string(s.passage.step) {
-		o.phase = fmt.Sprintf("%s, reached %v", o.phase, reached)
+		o.missed, o.phase = true, fmt.Sprintf("%s, reached %v", o.phase, reached)
 		return o
 	}
 	s.remedy(want.remedy, &o)
@@ -53,7 +50,23 @@ func play(t *testing.T, built programs, f fault, p phase, want expectation) obse
 	}
 	s.Stop()
 	o.left = append(o.left, s.Left()...)
+	o.besides = s.besides
 	return o
+}
+
+// verdict waits for that of the upgrade, if there was one.
+func (s *scene) verdict() (verdict, reason string) {
+	s.Helper()
+	if s.attempt == nil {
+		return "none", ""
+	}
+	if s.fault.mute {
+		st := s.Await("a verdict", func(st upgrade.Status) bool { return len(st.Reports) > 0 && st.Phase == upgrade.PhaseIdle })
+		report := st.Reports[len(st.Reports)-1]
+		return string(report.Verdict), report.Reason
+	}
+	report, _ := s.attempt.Verdict()
+	return string(report.Verdict), report.Reason
 }
 
 // recovers waits until all is well, and clients are answered meanwhile by whoever
@@ -113,7 +126,7 @@ func (s *scene) serverIs(active int, r remedy) server {
 		return serverOld
 	case s.attempt != nil && active == s.new:
 		return serverNew
-	case r == remedyForce || r == remedyUpgrade:
+	case r == remedyForce || r == remedyUpgrade || s.later && active == s.new+1:
 		return serverNext
 	}
 	return serverRestarted

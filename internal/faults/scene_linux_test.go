@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +32,28 @@ type scene struct {
 	injected time.Time
 	orders   map[int]*orderLine
 	open     int // descriptors of the supervisor before the upgrade
+	// back takes the fault back, where inject has to say how.
+	back func() error
+	// keeps is how many descriptors the supervisor may have more in the end, because
+	// the release before is another file, which it keeps.
+	keeps int
+	// later tells that an upgrade was let in besides, which brought the next generation.
+	later bool
+	// besides are objections of the fault itself.
+	besides []string
+}
+
+// object objects to what only the fault itself can see.
+func (s *scene) object(format string, args ...any) {
+	s.besides = append(s.besides, fmt.Sprintf(format, args...))
+}
+
+// in puts the scene's folder into words.
+func (s *scene) in(words []string) (all []string) {
+	for _, w := range words {
+		all = append(all, strings.ReplaceAll(w, "$DIR", s.dir))
+	}
+	return all
 }
 
 // programs are what a scene is made of.
@@ -70,16 +93,19 @@ const (
 // setUp starts what a fault in that phase needs, and waits until it serves.
 func setUp(t *testing.T, built programs, f fault, p phase) *scene {
 	t.Helper()
-	s := &scene{fault: f, passage: passageOf(p), dir: rig.Folder(t), old: 1, new: 2, orders: map[int]*orderLine{}}
+	s := &scene{fault: f, passage: f.passageOf(p), dir: rig.Folder(t), old: 1, new: 2, orders: map[int]*orderLine{}}
 	program := filepath.Join(s.dir, "service") // as a release is put in place
 	if err := os.Symlink(built.service, program); err != nil {
 		t.Fatal(err)
+	}
+	if f.before != nil {
+		f.before(t, s)
 	}
 	address := rig.FreeAddress(t)
 	t.Cleanup(s.hangUp)
 	s.Supervisor = rig.Start(t, rig.Config{
 		Binary: built.supervisor, Dir: s.dir, Program: []string{program, "-dir", s.dir},
-		Flags: append(append(flags(address), s.passage.flags...), f.flags...),
+		Flags: slices.Concat(flags(address), s.in(s.passage.flags), s.in(f.flags)),
 	})
 	slow := slowTime
 	if p == drain {
@@ -98,7 +124,7 @@ func (s *scene) fall() bool {
 	s.Helper()
 	if s.passage.step != upgrade.PhaseIdle {
 		s.passage.hold(s)
-		s.attempt = s.Begin(append([]string{"upgrade"}, s.passage.words...)...)
+		s.attempt = s.Begin(s.asked()...)
 		if _, ok := s.attempt.Reaches(s.passage.step); !ok {
 			return false
 		}
@@ -112,6 +138,11 @@ func (s *scene) fall() bool {
 		s.passage.release(s)
 	}
 	return true
+}
+
+// asked are the words of the upgrade.
+func (s *scene) asked() []string {
+	return slices.Concat([]string{"upgrade"}, s.passage.words, s.in(s.fault.words))
 }
 
 // descriptors are how many the supervisor has open.
@@ -131,7 +162,7 @@ func (s *scene) leaked() (more int) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for late := time.After(5 * time.Second); ; {
-		if more = s.descriptors() - s.open; more <= 0 {
+		if more = s.descriptors() - s.open - s.keeps; more <= 0 {
 			return 0
 		}
 		select {

@@ -186,13 +186,6 @@ func checkDistinct(specs []Spec) error {
 	return nil
 }
 
-// SameAddress reports whether s and other would bind the same address, as far as
-// can be told without looking names up.
-func (s Spec) SameAddress(other Spec) bool {
-	key := s.addressKey()
-	return key != "" && key == other.addressKey()
-}
-
 // addressKey is equal for specs that would bind the same address, and empty
 // for one that gets an address of its own (port 0).
 func (s Spec) addressKey() string {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ type multiplex struct {
 	changed chan struct{} // closed when more may be sent than before
 	broken  error         // why nothing more can be sent; nil while it can
 	failure error         // why nothing more comes; nil while it may
+	settled bool          // the server has sent its settings, and so speaks HTTP/2
 	leaving *http2.GoAwayFrame
 	// idleFailure is the failure if no request was there to have it.
 	idleFailure error
@@ -116,6 +118,25 @@ func (m *multiplex) greet() error {
 		}
 		return m.framer.WriteWindowUpdate(0, connectionWindow-firstWindow)
 	})
+}
+
+// greeted returns when the server has said hello as well, or why it does not.
+func (m *multiplex) greeted(deadline time.Time) error {
+	limit := time.NewTimer(time.Until(deadline))
+	defer limit.Stop()
+	for {
+		m.mu.Lock()
+		settled, failure, changed := m.settled, m.failure, m.changed
+		m.mu.Unlock()
+		if settled || failure != nil {
+			return failure
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return fmt.Errorf("%w: the server does not say that it speaks HTTP/2", os.ErrDeadlineExceeded)
+		}
+	}
 }
 
 // write has frames written and sent. A failure breaks the connection, since a

@@ -181,6 +181,7 @@ func (m *multiplex) takeSettings(f *http2.SettingsFrame) error {
 		return nil
 	}
 	m.mu.Lock()
+	m.settled = true
 	err := f.ForeachSetting(m.set)
 	m.announce()
 	m.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 )
 
 // Reach tries once whether the server of each Traffic can be spoken to: that
-// somebody listens, and that the TLS handshake succeeds where there is one. No
-// request is sent. The error says which target cannot be reached, and why.
+// somebody listens, that the TLS handshake succeeds where there is one, and that
+// the server speaks HTTP/2 where it should. No request is sent. The error says which target cannot be reached, and why.
 func (c Config) Reach(ctx context.Context) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("cannot start load: %w", err)
@@ -36,8 +36,16 @@ func (c Config) reach(ctx context.Context, t Traffic) error {
 	if err != nil {
 		return err
 	}
-	l := newLoop(t, c, to, &generations{})
-	conn, id, err := l.dialer.connect(ctx, time.Now().Add(c.Timeout))
+	l, deadline := newLoop(t, c, to, &generations{}), time.Now().Add(c.Timeout)
+	if t.HTTP2 {
+		m, err := l.multiplex(ctx, deadline)
+		if err != nil {
+			return err
+		}
+		defer m.close()
+		return m.greeted(deadline)
+	}
+	conn, id, err := l.dialer.connect(ctx, deadline)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -171,6 +172,14 @@ func TestReachTellsWhetherSomebodyListens(t *testing.T) {
 	}
 	c.Traffic = append(c.Traffic, Traffic{Name: "nowhere", Pattern: NewConnection, Rate: 1, Target: "unix:///nowhere/at/all"})
 	if err := c.Reach(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot reach unix:///nowhere/at/all: ") || !strings.Contains(err.Error(), "nobody listens") {
+		t.Error(err)
+	}
+	c.Traffic = []Traffic{{Pattern: NewConnection, Rate: 1, HTTP2: true}}
+	if err := c.Reach(t.Context()); err == nil || !strings.Contains(err.Error(), "does not speak HTTP/2") {
+		t.Error(err)
+	}
+	c.Timeout, c.Target = 50*time.Millisecond, newFaultServer(t, func(s *faultServer, _ *net.TCPConn, _ *bufio.Reader) { <-s.done }).url
+	if err := c.Reach(t.Context()); err == nil || !strings.Contains(err.Error(), "does not say that it speaks HTTP/2") {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

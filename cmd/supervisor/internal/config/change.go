@@ -106,9 +106,10 @@ type ListenChange struct {
 // had, and a listener that is open keeps its backlog and its mode.
 func CompareListen(open []listen.Spec, now []string, next []listen.Spec) (ListenChange, error) {
 	var c ListenChange
+	places := listen.NewPlaces(open)
 	for _, spec := range next {
 		wanted, err := spec, error(nil)
-		switch i := slices.IndexFunc(open, func(o listen.Spec) bool { return o.String() == spec.String() || o.SameAddress(spec) }); {
+		switch i := places.Of(spec); {
 		case i >= 0 && open[i].Name != spec.Name:
 			err = fmt.Errorf("listener %q is to be at %s, where %q is: a listener is renamed by a restart", spec.Name, spec.URL(), open[i].Name)
 		case i >= 0:
@@ -127,8 +128,12 @@ func CompareListen(open []listen.Spec, now []string, next []listen.Spec) (Listen
 		}
 		c.Wanted = append(c.Wanted, wanted.String())
 	}
+	wanted := make(map[string]bool, len(c.Wanted))
+	for _, spec := range c.Wanted {
+		wanted[spec] = true
+	}
 	for _, spec := range now {
-		if !slices.Contains(c.Wanted, spec) {
+		if !wanted[spec] {
 			c.Remove = append(c.Remove, spec)
 		}
 	}

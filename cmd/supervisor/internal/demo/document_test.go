@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/supervisor/cmd/supervisor/internal/figures"
 	"example.com/supervisor/internal/load"
 )
 
@@ -15,7 +16,7 @@ func TestEveryFieldOfTheResultIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{Result{}, Machine{}, Settings{}, Traffic{}, Upgrade{}, QueuePoint{}, load.Latency{}} {
+	for _, v := range []any{Result{}, figures.Machine{}, Settings{}, figures.Traffic{}, Upgrade{}, figures.QueuePoint{}, load.Latency{}} {
 		for field := range reflect.TypeOf(v).Fields() {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if name != "" && !strings.Contains(string(text), "`"+name+"`") {

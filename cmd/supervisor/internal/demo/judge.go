@@ -2,12 +2,11 @@ package demo
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"example.com/supervisor/internal/load"
+	"example.com/supervisor/cmd/supervisor/internal/figures"
 	"example.com/supervisor/upgrade"
 )
 
@@ -19,13 +18,13 @@ func judge(r Result) []string {
 func judgeTraffic(r Result) []string {
 	var problems []string
 	if r.Failed > 0 {
-		problems = append(problems, fmt.Sprintf("%s failed: %s", requests(r.Failed), byKind(r.FailedByKind)))
+		problems = append(problems, fmt.Sprintf("%s failed: %s", figures.Requests(r.Failed), figures.ByKind(r.FailedByKind)))
 	}
 	if r.Unfinished > 0 {
-		problems = append(problems, fmt.Sprintf("%s had no answer at the end", requests(r.Unfinished)))
+		problems = append(problems, fmt.Sprintf("%s had no answer at the end", figures.Requests(r.Unfinished)))
 	}
 	if r.Answered+r.Failed+r.Unfinished != r.Requests {
-		problems = append(problems, fmt.Sprintf("%d answered, %d failed and %d unfinished do not make %s", r.Answered, r.Failed, r.Unfinished, requests(r.Requests)))
+		problems = append(problems, fmt.Sprintf("%d answered, %d failed and %d unfinished do not make %s", r.Answered, r.Failed, r.Unfinished, figures.Requests(r.Requests)))
 	}
 	if len(r.Traffic) == 0 {
 		problems = append(problems, "no traffic was sent")
@@ -98,7 +97,7 @@ func packets(n uint64) string {
 	if n == 1 {
 		return "1 packet"
 	}
-	return grouped(n) + " packets"
+	return figures.Grouped(n) + " packets"
 }
 
 func judgeRemains(r Result) []string {
@@ -106,32 +105,4 @@ func judgeRemains(r Result) []string {
 		return nil
 	}
 	return []string{"left behind: " + strings.Join(r.LeftBehind, ", ")}
-}
-
-// byKind is for example "reset 3, eof 1".
-func byKind(kinds map[load.FailureKind]uint64) string {
-	if len(kinds) == 0 {
-		return "none"
-	}
-	var parts []string
-	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
-		parts = append(parts, fmt.Sprintf("%s %d", kind, kinds[kind]))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func requests(n uint64) string {
-	if n == 1 {
-		return "1 request"
-	}
-	return grouped(n) + " requests"
-}
-
-// grouped writes 1234567 as 1,234,567.
-func grouped(n uint64) string {
-	text := strconv.FormatUint(n, 10)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/supervisor/cmd/supervisor/internal/figures"
 	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
 )
@@ -11,12 +12,12 @@ import (
 // goodResult is one with which nothing is wrong.
 func goodResult() Result {
 	r := newResult(Config{Rate: 1000, Duration: 16e9, Upgrades: 1, Bake: 4e8})
-	r.Machine = Machine{Cores: 2, Kernel: "Linux 6.12.0-1234-generic", Go: "go1.26.8", Arch: "amd64"}
+	r.Machine = figures.Machine{Cores: 2, Kernel: "Linux 6.12.0-1234-generic", Go: "go1.26.8", Arch: "amd64"}
 	r.Requests, r.Answered = 24_120, 24_120
 	r.Answers = map[string]uint64{"1": 12_000, "3": 120, "4": 110, "5": 12_000}
 	latency := load.Latency{Count: 100, P50MS: 0.412, P99MS: 1.234, P999MS: 12.34, MaxMS: 123.4}
 	for _, name := range []string{"new connections", "keep-alive", "slow requests", "streams"} {
-		r.Traffic = append(r.Traffic, Traffic{Name: name, Requests: 6_030, Answered: 6_030, Steady: latency, AfterUpgrade: latency})
+		r.Traffic = append(r.Traffic, figures.Traffic{Name: name, Requests: 6_030, Answered: 6_030, Steady: latency, AfterUpgrade: latency})
 	}
 	r.Traffic[3].Steady = load.Latency{}
 	r.Upgrades = []Upgrade{
@@ -30,7 +31,7 @@ func goodResult() Result {
 		r.Upgrades[i].QueueMaxDepth, r.Upgrades[i].QueueMaxSojournMS, r.Upgrades[i].QueueDrops = &depth, &wait, new(uint64)
 	}
 	r.Upgrades[0].QueueMaxSojournMS = nil // nobody looked in time
-	r.Queue, r.QueueLimit = []QueuePoint{{0, 1}, {8, 131}, {8.05, 0}}, 4096
+	r.Queue, r.QueueLimit = []figures.QueuePoint{{Seconds: 0, Depth: 1}, {Seconds: 8, Depth: 131}, {Seconds: 8.05}}, 4096
 	r.report = &load.Report{}
 	return r
 }

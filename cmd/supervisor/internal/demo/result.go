@@ -1,12 +1,9 @@
 package demo
 
 import (
-	"fmt"
-	"runtime"
-
+	"example.com/supervisor/cmd/supervisor/internal/figures"
 	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
-	"golang.org/x/sys/unix"
 )
 
 // A Result is what came of a run, as --json prints it. Units are in the names
@@ -17,9 +14,9 @@ type Result struct {
 	// Problems says in words what is not as it should be.
 	Problems []string `json:"problems"`
 	// Interrupted tells that the run was cut short; then nothing was judged.
-	Interrupted bool     `json:"interrupted,omitempty"`
-	Machine     Machine  `json:"machine"`
-	Settings    Settings `json:"settings"`
+	Interrupted bool            `json:"interrupted,omitempty"`
+	Machine     figures.Machine `json:"machine"`
+	Settings    Settings        `json:"settings"`
 	// DurationSeconds is how long requests were sent.
 	DurationSeconds float64 `json:"duration_seconds"`
 	// Requests = Answered + Failed + Unfinished.
@@ -30,7 +27,7 @@ type Result struct {
 	Unfinished uint64 `json:"unfinished"`
 	// FailedByKind has only the kinds that occurred.
 	FailedByKind map[load.FailureKind]uint64 `json:"failed_by_kind"`
-	Traffic      []Traffic                   `json:"traffic"`
+	Traffic      []figures.Traffic           `json:"traffic"`
 	Upgrades     []Upgrade                   `json:"upgrades"`
 	// Answers counts the answers by the generation that gave them.
 	Answers map[string]uint64 `json:"answers_by_generation"`
@@ -39,9 +36,9 @@ type Result struct {
 	// Queue is the service's accept queue over time. QueueLimit is what it was
 	// given, it holds one more; QueueDrops is how many packets of clients that
 	// want to connect the kernel dropped during the run.
-	Queue      []QueuePoint `json:"queue"`
-	QueueLimit uint32       `json:"queue_limit"`
-	QueueDrops uint64       `json:"queue_drops"`
+	Queue      []figures.QueuePoint `json:"queue"`
+	QueueLimit uint32               `json:"queue_limit"`
+	QueueDrops uint64               `json:"queue_drops"`
 	// StartLag is how much later than due the demo itself was in sending; it
 	// is part of the latencies of the open loops.
 	StartLag load.Latency `json:"start_lag"`
@@ -50,19 +47,6 @@ type Result struct {
 
 	report *load.Report // nil if no traffic was sent
 	log    string       // the end of the supervisor's
-}
-
-// Machine is where it ran.
-type Machine struct {
-	Cores  int    `json:"cores"`
-	Kernel string `json:"kernel"`
-	Go     string `json:"go"`
-	Arch   string `json:"arch"`
-}
-
-// String is for example "2 cores, Linux 6.12.0, go1.26.8 amd64".
-func (m Machine) String() string {
-	return fmt.Sprintf("%d cores, %s, %s %s", m.Cores, m.Kernel, m.Go, m.Arch)
 }
 
 // Settings are those of Config, and what follows from them.
@@ -80,23 +64,6 @@ type Settings struct {
 	// AfterUpgradeSeconds is how long after the request for an upgrade a
 	// request of a client counts as influenced by it.
 	AfterUpgradeSeconds float64 `json:"after_upgrade_seconds"`
-}
-
-// Traffic is the part of a Result that is about one kind of traffic.
-type Traffic struct {
-	Name       string       `json:"name"`
-	Pattern    load.Pattern `json:"pattern"`
-	Requests   uint64       `json:"requests"`
-	Answered   uint64       `json:"answered"`
-	Failed     uint64       `json:"failed"`
-	Unfinished uint64       `json:"unfinished"`
-	// Connections were established.
-	Connections uint64               `json:"connections"`
-	Failures    []load.FailureReport `json:"failures,omitempty"`
-	// Steady has the latencies of the requests that no upgrade had an
-	// influence on, AfterUpgrade of the others.
-	Steady       load.Latency `json:"steady"`
-	AfterUpgrade load.Latency `json:"after_upgrade"`
 }
 
 // An Upgrade is one version that was offered.
@@ -133,9 +100,9 @@ type Upgrade struct {
 func newResult(c Config) Result {
 	clients, rate := c.keepAlive()
 	return Result{
-		Problems: []string{}, LeftBehind: []string{}, Traffic: []Traffic{}, Upgrades: []Upgrade{}, Queue: []QueuePoint{},
+		Problems: []string{}, LeftBehind: []string{}, Traffic: []figures.Traffic{}, Upgrades: []Upgrade{}, Queue: []figures.QueuePoint{},
 		FailedByKind: map[load.FailureKind]uint64{}, Answers: map[string]uint64{},
-		Machine: machine(),
+		Machine: figures.ThisMachine(),
 		Settings: Settings{
 			NewConnectionsPerSecond: c.Rate,
 			KeepAliveClients:        clients,
@@ -152,15 +119,6 @@ func newResult(c Config) Result {
 	}
 }
 
-func machine() Machine {
-	m := Machine{Cores: runtime.NumCPU(), Kernel: "unknown", Go: runtime.Version(), Arch: runtime.GOARCH}
-	var name unix.Utsname
-	if unix.Uname(&name) == nil {
-		m.Kernel = unix.ByteSliceToString(name.Sysname[:]) + " " + unix.ByteSliceToString(name.Release[:])
-	}
-	return m
-}
-
 // take fills in what the traffic tells.
 func (r *Result) take(report load.Report) {
 	r.report = &report
@@ -173,12 +131,7 @@ func (r *Result) take(report load.Report) {
 		r.Answers = report.Generations
 	}
 	r.StartLag = report.StartLag
-	for _, t := range report.Traffic {
-		r.Traffic = append(r.Traffic, Traffic{
-			Name: t.Name, Pattern: t.Pattern, Requests: t.Requests, Answered: t.OK, Failed: t.Failed, Unfinished: t.Unfinished,
-			Connections: t.Connections, Failures: t.Failures, Steady: t.Steady, AfterUpgrade: t.AfterEvent,
-		})
-	}
+	r.Traffic = figures.TrafficOf(report)
 	for i := range min(len(report.Events), len(r.Upgrades)) { // both in the order of time
 		r.Upgrades[i].AtSeconds = report.Events[i].AtSeconds
 		r.Upgrades[i].Failed = report.Events[i].Failed
@@ -187,23 +140,16 @@ func (r *Result) take(report load.Report) {
 }
 
 // watched fills in what the tape tells, which has been stopped.
-func (r *Result) watched(t *tape) {
-	r.Queue, r.QueueLimit, r.QueueDrops = points(t.looks, tapePoints, tapeEvery), t.limit, t.drops
+func (r *Result) watched(t *figures.Tape) {
+	r.Queue, r.QueueLimit, r.QueueDrops = t.Points(), t.Limit(), t.Drops()
 }
 
 // account fills in what the accept queues did; the service has one.
 func (u *Upgrade) account(queues []upgrade.QueueAccount) {
-	for _, q := range queues {
-		if q.Listener != listenerName {
-			continue
-		}
-		u.QueueMaxDepth, u.QueueDrops = &q.MaxDepth, q.Drops
-		if q.MaxSojournSeconds != nil {
-			ms := *q.MaxSojournSeconds * 1000
-			u.QueueMaxSojournMS = &ms
-		}
-	}
+	u.QueueMaxDepth, u.QueueMaxSojournMS, u.QueueDrops = figures.Account(queues, isItsListener)
 }
+
+func isItsListener(name string) bool { return name == listenerName }
 
 // deepest is the greatest depth of the accept queue.
 func (r Result) deepest() uint32 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/control"
+	"example.com/supervisor/cmd/supervisor/internal/figures"
 	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
 )
@@ -47,15 +48,15 @@ func (r *Result) run(ctx context.Context, hurry <-chan struct{}, c Config) error
 	if err != nil {
 		return err
 	}
-	screen := newScreen(c.Progress)
+	screen := figures.NewScreen(c.Progress)
 	p := performance{c: c, s: s, screen: screen, result: r}
 	err = p.perform(ctx)
-	screen.live(func() string { return "stopping" })
+	screen.Live(func() string { return "stopping" })
 	if end := s.end(hurry); !errors.Is(err, errSupervisorEnded) {
 		err = errors.Join(err, end)
 	}
 	r.LeftBehind = append(r.LeftBehind, s.remains(remainsGrace)...)
-	screen.close()
+	screen.Close()
 	r.log = tail(log)
 	return err
 }
@@ -64,19 +65,19 @@ func (r *Result) run(ctx context.Context, hurry <-chan struct{}, c Config) error
 type performance struct {
 	c       Config
 	s       *supervisor
-	screen  *screen
+	screen  *figures.Screen
 	result  *Result
 	traffic *load.Run
 	started time.Time
 }
 
 func (p *performance) perform(ctx context.Context) error {
-	p.screen.live(func() string { return "starting" })
+	p.screen.Live(func() string { return "starting" })
 	address, err := p.s.awaitActive(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot start the service: %w", err)
 	}
-	p.screen.line(opening(p.result, address))
+	p.screen.Line(opening(p.result, address))
 	// Cut off, not left to end, when the run is cut short.
 	ctx, abort := context.WithCancel(ctx)
 	defer abort()
@@ -84,7 +85,7 @@ func (p *performance) perform(ctx context.Context) error {
 		return err
 	}
 	p.started = time.Now()
-	tape := record(ctx, p.s.client, p.started)
+	tape := figures.Record(ctx, p.s.client, isItsListener, p.started)
 	err = p.upgradeAll(ctx)
 	if err == nil {
 		err = p.wait(ctx, p.c.Duration)
@@ -92,9 +93,9 @@ func (p *performance) perform(ctx context.Context) error {
 	if err != nil {
 		abort()
 	}
-	p.screen.live(func() string { return p.progress("waiting for the last answers") })
+	p.screen.Live(func() string { return p.progress("waiting for the last answers") })
 	report := p.traffic.Stop()
-	blind := tape.stop()
+	blind := tape.Stop()
 	p.result.take(report)
 	p.result.watched(tape)
 	if ctx.Err() == nil { // else it was cut short too
@@ -113,7 +114,7 @@ const breather = 250 * time.Millisecond
 func (p *performance) upgradeAll(ctx context.Context) error {
 	offers := p.c.plan()
 	for _, o := range offers {
-		p.screen.live(func() string { return p.progress("") })
+		p.screen.Live(func() string { return p.progress("") })
 		if err := p.wait(ctx, o.at); err != nil {
 			return err
 		}
@@ -126,7 +127,7 @@ func (p *performance) upgradeAll(ctx context.Context) error {
 			}
 		}
 	}
-	p.screen.live(func() string { return p.progress("") })
+	p.screen.Live(func() string { return p.progress("") })
 	return nil
 }
 
@@ -151,7 +152,7 @@ func (p *performance) offer(ctx context.Context, o offer, of int) error {
 		if l.Step == nil {
 			return
 		}
-		p.screen.live(func() string {
+		p.screen.Live(func() string {
 			return p.progress(fmt.Sprintf("upgrade %d of %d: %s", o.number, of, l.Step.Phase))
 		})
 		if o.fault.latent() {
@@ -175,7 +176,7 @@ func (p *performance) offer(ctx context.Context, o offer, of int) error {
 	}
 	u.account(report.Queues)
 	p.result.Upgrades = append(p.result.Upgrades, u)
-	p.screen.line(u.line())
+	p.screen.Line(u.line())
 	return nil
 }
 

@@ -63,12 +63,3 @@ func golden(t *testing.T, name, got string) {
 		}
 	}
 }
-
-func TestNumbersAreGrouped(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
-		if got := grouped(n); got != want {
-			t.Errorf("grouped(%d) is %s", n, got)
-		}
-	}
-}

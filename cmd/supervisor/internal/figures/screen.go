@@ -1,4 +1,4 @@
-package demo
+package figures
 
 import (
 	"fmt"
@@ -13,9 +13,9 @@ import (
 // redraw is how often the live line is renewed.
 const redraw = 200 * time.Millisecond
 
-// A screen shows lines as they come, and in a terminal below them a line that
+// A Screen shows lines as they come, and in a terminal below them a line that
 // is always renewed. Its methods may be called concurrently.
-type screen struct {
+type Screen struct {
 	out   io.Writer
 	width func() int // of the terminal; nil where there is none
 
@@ -26,13 +26,13 @@ type screen struct {
 	drawer sync.WaitGroup
 }
 
-// newScreen returns a screen that must be closed. With a nil out it shows
+// NewScreen returns a screen that must be closed. With a nil out it shows
 // nothing.
-func newScreen(out io.Writer) *screen {
+func NewScreen(out io.Writer) *Screen {
 	if out == nil {
 		out = io.Discard
 	}
-	s := &screen{out: out, width: widthOf(out), stop: make(chan struct{}), text: func() string { return "" }}
+	s := &Screen{out: out, width: widthOf(out), stop: make(chan struct{}), text: func() string { return "" }}
 	if s.width != nil {
 		s.drawer.Go(s.redraw)
 	}
@@ -54,8 +54,8 @@ func widthOf(out io.Writer) func() int {
 	}
 }
 
-// line shows a line for good.
-func (s *screen) line(text string) {
+// Line shows a line for good.
+func (s *Screen) Line(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.erase()
@@ -63,15 +63,15 @@ func (s *screen) line(text string) {
 	s.draw()
 }
 
-// live says what the live line is from now on. text must not use the screen.
-func (s *screen) live(text func() string) {
+// Live says what the live line is from now on. text must not use the screen.
+func (s *Screen) Live(text func() string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.text = text
 }
 
-// close removes the live line.
-func (s *screen) close() {
+// Close removes the live line.
+func (s *Screen) Close() {
 	close(s.stop)
 	s.drawer.Wait()
 	s.mu.Lock()
@@ -79,7 +79,7 @@ func (s *screen) close() {
 	s.erase()
 }
 
-func (s *screen) redraw() {
+func (s *Screen) redraw() {
 	ticker := time.NewTicker(redraw)
 	defer ticker.Stop()
 	for {
@@ -94,13 +94,13 @@ func (s *screen) redraw() {
 	}
 }
 
-func (s *screen) erase() {
+func (s *Screen) erase() {
 	if s.width != nil {
 		fmt.Fprint(s.out, "\r\x1b[K")
 	}
 }
 
-func (s *screen) draw() {
+func (s *Screen) draw() {
 	if s.width != nil {
 		text := []rune(s.text())
 		fmt.Fprint(s.out, "\r\x1b[K", string(text[:min(len(text), max(s.width()-1, 0))]))

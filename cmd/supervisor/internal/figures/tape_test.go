@@ -1,4 +1,4 @@
-package demo
+package figures
 
 import (
 	"context"
@@ -33,6 +33,10 @@ func (w told) WatchQueue(ctx context.Context, _ time.Duration, each func([]byte,
 	return ctx.Err()
 }
 
+const listenerName = "http"
+
+func wanted(name string) bool { return name == listenerName }
+
 // seen is a snapshot of a time at which depth connections waited, and deepest
 // since the one before.
 func seen(at time.Time, depth, deepest uint32, drops uint64) queue.Snapshot {
@@ -50,9 +54,9 @@ func TestTapeRecordsTheQueue(t *testing.T) {
 		seen(started.Add(20*time.Millisecond), 3, 7, 2),
 		seen(started.Add(40*time.Millisecond), 9, 8, 2),
 	}}
-	tape := record(t.Context(), w, started)
+	tape := Record(t.Context(), w, wanted, started)
 	<-w.all
-	if err := tape.stop(); err != nil {
+	if err := tape.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	want := []look{{0, 0}, {20 * time.Millisecond, 7}, {40 * time.Millisecond, 9}}
@@ -78,12 +82,12 @@ func TestTapeSaysWhyItIsNotComplete(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test.w.all = make(chan struct{})
-			tape := record(t.Context(), test.w, now)
+			tape := Record(t.Context(), test.w, wanted, now)
 			<-test.w.all
 			if test.w.ends {
 				<-tape.ended
 			}
-			if err := tape.stop(); err == nil || !strings.Contains(err.Error(), test.want) {
+			if err := tape.Stop(); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want %q", err, test.want)
 			}
 		})
