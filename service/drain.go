@@ -9,8 +9,14 @@ import (
 	"example.com/supervisor/fdpass"
 )
 
-// tick is how often the draining service looks at what is left.
-const tick = 10 * time.Millisecond
+const (
+	// tick is how often the draining service looks at what is left.
+	tick = 10 * time.Millisecond
+	// sweepShare is how many times as long as a look took is waited at least before
+	// the next one, but no longer than slowestTick.
+	sweepShare  = 20
+	slowestTick = 100 * time.Millisecond
+)
 
 // orderGrace is how long a supervised service that is told to end by somebody
 // else waits for an order of its supervisor, which was probably told too:
@@ -341,8 +347,9 @@ func (s *Service) awaitConnections() (cut int) {
 	for _, h := range s.https {
 		h.drain()
 	}
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
 	for {
 		began, deadline, _ := s.drain.now()
 		now := time.Now()
@@ -352,8 +359,18 @@ func (s *Service) awaitConnections() (cut int) {
 		if !now.Before(deadline) {
 			return s.cutConnections()
 		}
-		<-ticker.C
+		timer.Reset(sweepPause(time.Since(now), deadline.Sub(now)))
+		<-timer.C
 	}
+}
+
+// sweepPause is how long to wait after a look that took so long, when so much of the
+// drain's time is left. A look at very many connections takes some milliseconds, and
+// the drain that waits for their requests should not take a good part of a core
+// from these.
+func sweepPause(took, left time.Duration) time.Duration {
+	pause := min(max(tick, sweepShare*took), slowestTick)
+	return max(min(pause, left), 0)
 }
 
 // sweep looks at every open connection and returns their number.

@@ -159,9 +159,9 @@ func (e *endpoint) tend(s *sweep) {
 	case e.packets != nil:
 		e.tendPackets(s)
 	case e.server != nil:
-		e.server.tend(e.listener.conns.open(), e.listener.limit, s)
+		e.server.tend(e.listener, s)
 	default:
-		s.open += len(e.listener.conns.open())
+		s.open += int(e.listener.conns.counts().active)
 	}
 }
 

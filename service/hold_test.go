@@ -124,9 +124,10 @@ func TestLostChannelReleases(t *testing.T) {
 // TestGoAwayIsToldInBatches, and to nobody while they are held.
 func TestGoAwayIsToldInBatches(t *testing.T) {
 	t.Parallel()
-	conns := make([]*tracked, 1000)
+	conns, l := make([]*tracked, 1000), &listener{conns: newRegistry()}
 	for i := range conns {
-		conns[i] = &tracked{}
+		conns[i] = &tracked{accepted: time.Now()}
+		l.conns.add(conns[i], unknownSojourn)
 		conns[i].expectHTTP2()
 		conns[i].note(nil, http.StateActive)
 	}
@@ -152,9 +153,28 @@ func TestGoAwayIsToldInBatches(t *testing.T) {
 	} {
 		s := sweepOf(began.Add(step.after), began, began.Add(30*time.Second), time.Hour)
 		s.held = step.held
-		new(httpServer).tend(conns, 0, &s)
+		new(httpServer).tend(l, &s)
 		if got := asked(); got != step.want {
 			t.Errorf("step %d: %d were told, want %d", i, got, step.want)
+		}
+	}
+}
+
+// TestSweepPause: a look that takes long comes more rarely, and none comes later than
+// the deadline.
+func TestSweepPause(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ took, left, want time.Duration }{
+		{0, time.Minute, tick},
+		{tick / sweepShare, time.Minute, tick},
+		{2 * time.Millisecond, time.Minute, 2 * time.Millisecond * sweepShare},
+		{time.Second, time.Minute, slowestTick},
+		{time.Second, 3 * time.Millisecond, 3 * time.Millisecond},
+		{0, 0, 0},
+		{time.Second, -time.Second, 0},
+	} {
+		if got := sweepPause(test.took, test.left); got != test.want {
+			t.Errorf("a look of %v, %v left: %v, want %v", test.took, test.left, got, test.want)
 		}
 	}
 }

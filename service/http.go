@@ -74,6 +74,7 @@ type httpServer struct {
 	draining atomic.Bool                    // set when the intake has stopped
 	serving  atomic.Int64                   // connections that srv has a goroutine for
 	open     int                            // of the sweep: connections that are not hijacked
+	conns    []*tracked                     // of the sweep: room for its list
 	closers  sync.WaitGroup                 // of tracked.beginClose
 	shutdown sync.Once
 
@@ -174,9 +175,11 @@ func (h *httpServer) drain() { h.draining.Store(true) }
 // They are closed a few at a time, and none while they are held. In the same way
 // HTTP/2 connections are told to go, also those that were in their handshake the
 // last time.
-func (h *httpServer) tend(conns []*tracked, limit int, s *sweep) {
-	closing, telling := s.batches(len(conns), limit)
-	for _, t := range conns {
+func (h *httpServer) tend(l *listener, s *sweep) {
+	h.conns = l.conns.appendOpen(h.conns[:0])
+	defer clear(h.conns) // those that are closed may go
+	closing, telling := s.batches(len(h.conns), l.limit)
+	for _, t := range h.conns {
 		if g := t.goAway.Load(); g != nil && telling > 0 && g.ask() {
 			telling--
 		}

@@ -95,8 +95,10 @@ func durationBucket(d time.Duration) int {
 }
 
 // open returns the connections that are open now.
-func (r *registry) open() []*tracked {
-	var all []*tracked
+func (r *registry) open() []*tracked { return r.appendOpen(nil) }
+
+// appendOpen adds the connections that are open now to all.
+func (r *registry) appendOpen(all []*tracked) []*tracked {
 	for i := range r.shards {
 		s := &r.shards[i]
 		s.mu.Lock()

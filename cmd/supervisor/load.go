@@ -214,8 +214,14 @@ func sameEnd(address, target string) bool {
 		return address == rest
 	}
 	_, ours, err := net.SplitHostPort(address)
-	_, theirs, otherErr := net.SplitHostPort(rest)
-	return err == nil && otherErr == nil && ours == theirs
+	if err != nil {
+		return false
+	}
+	_, theirs, err := net.SplitHostPort(rest)
+	if err != nil { // none is written
+		theirs = map[string]string{"http": "80", "https": "443"}[scheme]
+	}
+	return ours == theirs
 }
 
 func (f *loadFlags) show(r trial.Result) error {

@@ -29,8 +29,19 @@ phase is tried again. What must come of it was written down beforehand, in
 - it became well by itself, or by the remedy that the cell names, half a second after the fault,
 - an ordinary upgrade then commits, and after a stop no process, file or descriptor is left.
 
+What a column means where it is not plain:
+
+- A fault of the program is one of the file that the upgrade starts. In *starting* it falls when the upgrade has been
+  admitted and the file is not executed yet; from then on the program runs, and who would write to its file is refused by
+  the kernel (ETXTBSY), so that only its name can be given to another file.
+- In *idle* an upgrade is asked for, with the fault there, where the program or the disk is at fault, and two are asked
+  for at once in the row of a second caller. Elsewhere *idle* has no upgrade, and the verdict is *none*.
+- A supervisor that ends is followed by the next one at once, as by systemd or a shell loop, and whoever waits for the
+  verdict asks that one.
+
 ` + "```" + `
 make faults                          all of it, and this page
+SUPERVISOR_TEST_CLOCK=1 make faults  as root: the same, and the clock of the machine is set again and again
 make faults FAULT=SIGSTOP PHASE=bake the cells that match, and no page
 go test ./internal/faults            a selection of them: TestFaults
 ` + "```" + `

@@ -52,7 +52,7 @@ func faults() (all []fault) {
 		{"new", func(s *scene) int { return s.new }},
 		{"old", func(s *scene) int { return s.old }},
 	} {
-		for _, f := range generationFaults(g.of) {
+		for _, f := range append(generationFaults(g.of), memoryFaults(g.of)...) {
 			f.name = fmt.Sprintf(f.name, g.word)
 			f.victim = g.of
 			all = append(all, f)

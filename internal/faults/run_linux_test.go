@@ -25,7 +25,7 @@ func play(t *testing.T, built programs, f fault, p phase, want expectation) obse
 	var o observation
 	reached := s.fall()
 	o.verdict, o.reason = s.verdict()
-	if o.phase = s.fellIn(); !reached || o.phase != string(s.passage.step) {
+	if o.phase = s.fellIn(); !reached || s.missed || o.phase != string(s.passage.step) {
 		o.missed, o.phase = true, fmt.Sprintf("%s, reached %v", o.phase, reached)
 		return o
 	}

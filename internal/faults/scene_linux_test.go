@@ -39,6 +39,8 @@ type scene struct {
 	keeps int
 	// later tells that an upgrade was let in besides, which brought the next generation.
 	later bool
+	// missed tells that there was nobody any more whom the fault could concern.
+	missed bool
 	// besides are objections of the fault itself.
 	besides []string
 }
@@ -190,6 +192,7 @@ type orderLine struct {
 	net.Conn
 	answers *bufio.Reader
 	process int // a pidfd
+	pid     int
 }
 
 // line is that of a generation; it is opened once, because one that is short of
@@ -211,7 +214,8 @@ func (s *scene) line(generation int) *orderLine {
 		_ = raw.Control(func(fd uintptr) {
 			var who *unix.Ucred // of who listens there (unix(7))
 			if who, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-				l.process, err = unix.PidfdOpen(int(who.Pid), 0)
+				l.pid = int(who.Pid)
+				l.process, err = unix.PidfdOpen(l.pid, 0)
 			}
 		})
 	}

@@ -184,7 +184,8 @@ func stopped(stopping <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// clientQueue is how many requests may be due at one keep-alive client.
+// clientQueue is how many requests may be due at one keep-alive client, at the
+// most.
 const clientQueue = 256
 
 // A keepAlive is one client with one connection at a time.
@@ -201,7 +202,9 @@ type turn struct {
 }
 
 func newKeepAlive(l *loop) *keepAlive {
-	return &keepAlive{loop: l, queue: make(chan turn, clientQueue)}
+	// As many as may come in twice the time after which the first has failed.
+	room := int(min(clientQueue, 4+2*l.Rate*l.config.Timeout.Seconds()))
+	return &keepAlive{loop: l, queue: make(chan turn, room)}
 }
 
 // fire is what the pacer calls for each request.
@@ -213,7 +216,7 @@ func (k *keepAlive) fire(due time.Time) {
 	select {
 	case k.queue <- turn{due, number}:
 	default:
-		k.overload(due, "%d requests wait for the client's connection already", clientQueue)
+		k.overload(due, "%d requests wait for the client's connection already", cap(k.queue))
 	}
 }
 
@@ -221,6 +224,9 @@ func (k *keepAlive) fire(due time.Time) {
 func (k *keepAlive) run(ctx context.Context) {
 	for t := range k.queue {
 		k.settle(ctx, t.due, k.request(ctx, t.number))
+		if k.connection != nil && len(k.queue) == 0 {
+			k.connection.park()
+		}
 	}
 	if k.connection != nil {
 		k.connection.Close()
@@ -248,6 +254,7 @@ func (k *keepAlive) request(ctx context.Context, number uint64) result {
 // as far as can be known. What it does after this moment fails the request.
 func (k *keepAlive) ready(ctx context.Context) (err error) {
 	if k.connection != nil {
+		k.connection.wake()
 		err := cmp.Or(ctx.Err(), k.connection.SetDeadline(time.Now().Add(k.config.Timeout)))
 		if err == nil {
 			err = k.connection.idle()

@@ -55,10 +55,29 @@ func (c *connection) Read(p []byte) (int, error) {
 
 // Close closes the connection and gives its buffers back.
 func (c *connection) Close() error {
+	c.wake()
 	c.reader.Reset(nil)
 	c.owner.buffers.Put(c.buffers)
 	c.buffers = nil
 	return c.owner.release(c.Conn, c.id)
+}
+
+// park gives the buffers back until wake, if nothing is in them: most of many
+// connections that are kept are idle.
+func (c *connection) park() {
+	if c.buffers != nil && c.reader.Buffered() == 0 {
+		c.reader.Reset(nil)
+		c.owner.buffers.Put(c.buffers)
+		c.buffers = nil
+	}
+}
+
+// wake makes a parked connection ready for its next request.
+func (c *connection) wake() {
+	if c.buffers == nil {
+		c.buffers = c.owner.buffers.Get().(*buffers)
+		c.reader.Reset(c)
+	}
 }
 
 // locate adds to a broken connection's error how far the answer had come:

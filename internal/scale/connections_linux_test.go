@@ -41,6 +41,7 @@ type connectionRow struct {
 	drains      took    // while they are held by generations that drain
 	idle, bake  float64 // of a core
 	drain       float64
+	sweeping    float64       // of a core, of the generations that drain
 	drained     time.Duration // from the end of the last connection
 	supervisor  int           // bytes resident, at rest with all open
 	overseers   int           // with what stands for programs
@@ -84,7 +85,7 @@ func (p programs) connections(t *testing.T, protocol string, n int, pace pace) c
 	a, part := s.bakes()
 	row.open.add(a)
 	row.bake = part
-	row.drain = busy(t, pace.window, s.overseers(s.status())...)
+	row.watchDrain(s, pace.window)
 	for range pace.upgrades {
 		row.drains.add(s.commits(nil))
 	}
@@ -143,6 +144,24 @@ func (s *supervised) awaitGenerations(n int) {
 		st = s.status()
 		return len(st.Generations) == n
 	}, func() any { return st })
+}
+
+// watchDrain looks at what the overseers and the generations that drain take of a
+// core.
+func (row *connectionRow) watchDrain(s *supervised, window time.Duration) {
+	if row.connections > 0 {
+		s.awaitGenerations(row.generations + 1)
+	}
+	st := s.status()
+	var draining []int
+	for _, g := range st.Generations {
+		if g.Role == upgrade.RoleDraining {
+			draining = append(draining, server(g))
+		}
+	}
+	before, begun := onCPU(s.TB, draining...), time.Now()
+	row.drain = busy(s.TB, window, s.overseers(st)...)
+	row.sweeping = (onCPU(s.TB, draining...) - before).Seconds() / time.Since(begun).Seconds()
 }
 
 // look takes the memory of the overseers and of the generations that have

@@ -73,7 +73,7 @@ func listenerTable(rows []listenerRow) string {
 
 func connectionTable(rows []connectionRow) string {
 	upgrades := newTable("protocol", "connections", "in generations", "ms to ready", "ms from pause to paused", "ms to commit", "ms to ready, in drains", "ms from pause to paused, in drains", "ms to commit, in drains", "ms until drained", "answered after it", "lost")
-	costs := newTable("protocol", "connections", "% of a core at rest", "% in a bake", "% in the drains", "supervisor MiB", "with what stands for programs MiB", "bytes of the service for each")
+	costs := newTable("protocol", "connections", "% of a core at rest", "% in a bake", "% in the drains", "% of those that drain", "supervisor MiB", "with what stands for programs MiB", "bytes of the service for each")
 	for _, r := range rows {
 		upgrades.row(r.protocol, thousands(r.connections), fmt.Sprint(r.generations),
 			ms(r.open.ready.median()), ms(r.open.pause.median()), ms(r.open.commit.median()),
@@ -83,7 +83,7 @@ func connectionTable(rows []connectionRow) string {
 		if r.connections > 0 {
 			each = thousands(r.service / r.connections)
 		}
-		costs.row(r.protocol, thousands(r.connections), percent(r.idle), percent(r.bake), percent(r.drain), mib(r.supervisor), mib(r.overseers), each)
+		costs.row(r.protocol, thousands(r.connections), percent(r.idle), percent(r.bake), percent(r.drain), percent(r.sweeping), mib(r.supervisor), mib(r.overseers), each)
 	}
 	return upgrades.String() + "\n" + costs.String()
 }

@@ -100,9 +100,11 @@ func (t *trial) actAll(ctx context.Context) {
 	}
 }
 
-// over reports whether no more attempts are due.
-func (t *trial) over(ctx context.Context) bool {
-	return ctx.Err() != nil || time.Since(t.started) >= t.Load.Duration ||
+// over reports whether the attempt that is due at a time of the run is not made
+// any more. The first one is, however late this side is.
+func (t *trial) over(ctx context.Context, at time.Duration) bool {
+	first := len(t.result.Attempts) == 0 && at < t.Load.Duration
+	return ctx.Err() != nil || time.Since(t.started) >= t.Load.Duration && !first ||
 		t.Load.Requests > 0 && t.run.Due() >= t.Load.Requests
 }
 
@@ -110,7 +112,7 @@ func (t *trial) over(ctx context.Context) bool {
 func (t *trial) wait(ctx context.Context, at time.Duration) bool {
 	if t.Every == 0 {
 		at = longest
-	} else if t.over(ctx) { // the attempt before may have taken long
+	} else if t.over(ctx, at) { // the attempt before may have taken long
 		return false
 	}
 	due := time.NewTimer(time.Until(t.started.Add(at)))
@@ -124,7 +126,7 @@ func (t *trial) wait(ctx context.Context, at time.Duration) bool {
 		case <-t.run.Done():
 			return false
 		case <-look.C:
-			if t.Every > 0 && t.over(ctx) {
+			if t.Every > 0 && t.over(ctx, at) {
 				return false
 			}
 		case <-due.C:
