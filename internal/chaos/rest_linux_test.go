@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/supervisor/internal/rig"
 	"example.com/supervisor/upgrade"
@@ -19,6 +20,10 @@ func (p *player) rest() {
 	p.revive()
 	o := outcome{step: p.step, answers: p.answers()}
 	o.after = p.calm()
+	if slices.ContainsFunc(p.step, func(a act) bool { return a.fate == isKilled }) { // what it asked may only be read now
+		<-time.After(150 * time.Millisecond)
+		o.after = p.calm()
+	}
 	b := p.ledger.settle(o)
 	p.ledger = b.ledger
 	for _, fault := range b.faults {
@@ -41,7 +46,13 @@ func (p *player) revive() {
 	if !p.step.has(spoilsConfig) {
 		p.Fatalf("the supervisor has ended: %v", how)
 	}
+	p.launch()
+}
+
+// launch starts the next supervisor.
+func (p *player) launch() {
 	p.Launch()
+	p.coroner.supervisor.Store(int64(p.PID()))
 }
 
 // calm waits until nothing goes on.
