@@ -907,7 +907,7 @@ func (m *Machine) leave(v Verdict) *request {
 		m.policy = *r.policy
 	}
 	if r.undo != 0 {
-		m.do(r.undone(v, m.stopping))
+		m.do(m.undone(r, v))
 	}
 	return r
 }

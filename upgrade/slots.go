@@ -98,17 +98,24 @@ func (m *Machine) answer(r *request, v Verdict, reason string) Reply {
 	return reply
 }
 
-// undone is the reply to the rollback that was to undo r, which ended with v.
-func (r *request) undone(v Verdict, stopping bool) Reply {
+// undone is the reply to the rollback that was to undo r, which ended with v. The old
+// release may run as another generation by now.
+func (m *Machine) undone(r *request, v Verdict) Reply {
 	reply := Reply{Request: r.undo, Kind: KindRollback, From: r.to, FromRelease: r.toRelease}
+	if m.active != nil {
+		reply.Active = m.active.number
+	}
 	switch {
-	case stopping:
+	case m.stopping:
 		reply.Verdict, reply.Reason = Refused, "the supervisor was told to stop"
 	case v == Committed:
 		reply.Verdict, reply.Reason = Refused, fmt.Sprintf("%s %d was committed before it could be undone", r.Kind, r.Request)
 	default:
 		reply.Verdict, reply.Reason = Committed, fmt.Sprintf("%s %d was undone", r.Kind, r.Request)
 		reply.To, reply.ToRelease = r.from, r.fromRelease
+		if m.active != nil && m.active.number != r.to {
+			reply.To = m.active.number
+		}
 	}
 	return reply
 }

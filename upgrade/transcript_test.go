@@ -321,7 +321,8 @@ func describe(a Action, timers map[TimerID]string) string {
 	case Tell:
 		return fmt.Sprintf("tell %d [%s] %d %s", a.Request, a.Phase, a.Generation, a.Text)
 	case Reply:
-		return fmt.Sprintf("reply %d %s %s: %s%s", a.Request, a.Kind, a.Verdict, a.Reason,
+		return fmt.Sprintf("reply %d %s %s: %s%s%s", a.Request, a.Kind, a.Verdict, a.Reason,
+			when(a.Kind == KindRollback && a.To != 0, fmt.Sprintf(" (to %d, active is %d)", a.To, a.Active)),
 			when(a.Drained, fmt.Sprintf(" (drained, %d cut, unknown: %t)", a.Cut, a.CutUnknown)))
 	case RunHook:
 		return strings.TrimSpace(fmt.Sprintf("run hook %s of %d from %d to %d %s", a.Hook, a.Request, a.From, a.To, a.Verdict))

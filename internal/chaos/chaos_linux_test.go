@@ -101,7 +101,7 @@ func open(t testing.TB, w world, binary, program string) *player {
 	p.configure(p.base, "")
 	config.Program = p.release(act{note: "0"})
 	p.Supervisor = rig.Start(t, config)
-	p.coroner = attend(t, p.Log)
+	p.coroner = attend(t, p.Log, p.PID())
 	status := p.calm()
 	p.ledger = ledger{
 		active: releaseOf(status.Generations[0].Release), generation: 1, highest: 1,

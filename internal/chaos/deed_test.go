@@ -124,7 +124,7 @@ func everything() []deed {
 		{bad, "-crash-before-ready"}, {bad, "-never-ready"}, {bad, "-ready-then-exit"}, {bad, "-fail no-tables"},
 		{bad, "-fail-after 150ms"}, {bad, "-crash-after 150ms"}, {bad, "-unhealthy"}, {bad, "-unhealthy-after 150ms"},
 		{bad, "-protocol 7"}, {bad, "-wrong-cookies"}, {bad, "-garbage"}, {bad, "-close-channel"}, {bad, "-flood-channel"},
-		{bad, "-stop-accepting-after 3"}, {bad, "-slow-accept 100ms"}, {bad, "-stall-after 100ms"},
+		{bad, "-stop-accepting-after 3"}, {bad, "-slow-accept 100ms"}, {bad, "-stall-after 10ms"},
 		{lax, "-block-handlers-after 5"}, {lax, "-shutdown-listener"}, {bad, missing},
 	} {
 		all = append(all, deed{kind: upgrades, protocol: "native", quality: q.quality, flags: strings.Fields(q.flags)})

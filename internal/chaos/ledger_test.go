@@ -182,6 +182,9 @@ func (b *books) enter(o outcome, r upgrade.Report) {
 		if a != nil && a.mustCommit(o.step) {
 			b.fault("%s is %s, and nothing spoke against it: %s", r.Note, r.Verdict, r.Reason)
 		}
+		if strings.Contains(r.Reason, "its release runs again as generation") { // the old one could not be resumed
+			b.generation = max(b.generation, r.Active)
+		}
 		return
 	}
 	if a != nil && a.quality == bad && !o.step.has(killsGeneration, stopsGeneration, killsSupervisor) && !unwatched(*a, r) {

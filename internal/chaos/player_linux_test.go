@@ -154,9 +154,11 @@ func (p *player) ask(a act) {
 
 // kill kills the supervisor, and those that come next.
 func (p *player) kill(absent time.Duration, later []laterKill) {
-	p.Kill()
+	if !p.step.has(spoilsConfig) || p.Gone() == nil { // for which the one before may have ended
+		p.Kill()
+	}
 	p.later(absent, func() {
-		p.Launch()
+		p.launch()
 		if len(later) > 0 {
 			p.later(later[0].after, func() { p.kill(later[0].absent, later[1:]) })
 		}

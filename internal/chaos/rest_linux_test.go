@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/supervisor/internal/rig"
 	"example.com/supervisor/upgrade"
@@ -19,6 +20,10 @@ func (p *player) rest() {
 	p.revive()
 	o := outcome{step: p.step, answers: p.answers()}
 	o.after = p.calm()
+	if slices.ContainsFunc(p.step, func(a act) bool { return a.fate == isKilled }) { // what it asked may only be read now
+		<-time.After(150 * time.Millisecond)
+		o.after = p.calm()
+	}
 	b := p.ledger.settle(o)
 	p.ledger = b.ledger
 	for _, fault := range b.faults {
@@ -41,7 +46,13 @@ func (p *player) revive() {
 	if !p.step.has(spoilsConfig) {
 		p.Fatalf("the supervisor has ended: %v", how)
 	}
+	p.launch()
+}
+
+// launch starts the next supervisor.
+func (p *player) launch() {
 	p.Launch()
+	p.coroner.supervisor.Store(int64(p.PID()))
 }
 
 // calm waits until nothing goes on.
@@ -51,7 +62,8 @@ func (p *player) calm() upgrade.Status {
 		p.revive()
 		_, err := os.Stat(p.state())
 		return err == nil && s.Phase == upgrade.PhaseIdle && s.Request == 0 && s.Restart == nil && !s.Stopping &&
-			len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive && s.Generations[0].Library != ""
+			len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive && s.Generations[0].Library != "" &&
+			!p.coroner.doomed(s.Generations[0].PID) && (s.Generations[0].Program == 0 || !p.coroner.doomed(s.Generations[0].Program))
 	})
 }
 

@@ -25,12 +25,12 @@ type site struct {
 // config is the file of the configuration.
 func (s *site) config() string { return filepath.Join(s.dir, "web.toml") }
 
-// configure writes the configuration, as somebody does who edits it in place.
+// configure writes the configuration.
 func (s *site) configure(listen []string, wrong string) {
 	s.tb.Helper()
 	lines := []string{
 		`queue-target = "50ms"`, `queue-interval = "200ms"`, `overlap = "20ms"`, `settle = "30ms"`, `gate-timeout = "1s"`,
-		`ready-timeout = "1s"`, `pause-timeout = "500ms"`, `bake = "400ms"`, `drain-timeout = "3s"`, `stop-grace = "300ms"`,
+		`ready-timeout = "1s"`, `pause-timeout = "500ms"`, `bake = "700ms"`, `drain-timeout = "3s"`, `stop-grace = "300ms"`,
 		`backoff-min = "10ms"`, `backoff-max = "50ms"`, `stable-after = "100ms"`,
 		fmt.Sprintf("state-dir = %q", filepath.Join(s.dir, "history")),
 	}
@@ -42,7 +42,9 @@ func (s *site) configure(listen []string, wrong string) {
 	}
 	lines = append(lines, wrong, "")
 	text := strings.ReplaceAll(strings.Join(lines, "\n"), `\"`, `"`)
-	if err := os.WriteFile(s.config(), []byte(text), 0o600); err != nil {
+	// By rename: half of a configuration may be a good one, and mean something else.
+	next := s.config() + ".next"
+	if err := errors.Join(os.WriteFile(next, []byte(text), 0o600), os.Rename(next, s.config())); err != nil {
 		s.tb.Fatal(err)
 	}
 }

@@ -29,7 +29,7 @@ func (r *results) document() (string, error) {
 		"Machine": machine(), "Rate": r.pace.rate, "Clients": r.pace.clients, "InFlight": inFlight, "Upgrades": r.upgrades, "Rounds": r.rounds,
 		"StartUp": figure(r.startUp), "Configured": r.pace.startUp.Milliseconds(), "Took": r.took.Round(time.Minute).Minutes(),
 		"Missing": r.missing, "Failed": r.failedTable(), "New": r.latencies(arriving), "Kept": r.latencies(kept), "Times": r.times(),
-		"Faults": r.faultTables(), "Undone": r.undoneTable(), "Repetitions": repetitions, "About": r.abouts(), "Patience": patience, "Watching": watching,
+		"Faults": r.faultTables(), "Undone": r.undoneTable(), "Repetitions": repetitions, "About": r.abouts(), "Patience": patience.Seconds(), "Watching": r.pace.watching.Seconds(), "Summary": r.summary(),
 	})
 	return b.String(), err
 }
@@ -89,11 +89,13 @@ func (r *results) failedTable() string {
 		cells := []string{who.title(), r.versions[who.title()], fmt.Sprint(all.upgrades), grouped(requests), "**" + grouped(failed) + "**"}
 		how := map[string]uint64{}
 		for _, kind := range kinds() {
-			if c := all.traffic[kind]; c != nil {
-				cells = append(cells, grouped(c.failed))
-				for k, n := range c.kinds {
-					how[string(k)] += n
-				}
+			c := all.traffic[kind]
+			if c == nil {
+				c = &counts{}
+			}
+			cells = append(cells, grouped(c.failed))
+			for k, n := range c.kinds {
+				how[string(k)] += n
 			}
 		}
 		t.row(append(cells, counted(how), grouped(all.drops))...)
@@ -110,6 +112,42 @@ func counted[K ~string](how map[K]uint64) string {
 	return cmp.Or(strings.Join(all, ", "), "-")
 }
 
+// summary has of each table what matters most.
+func (r *results) summary() string {
+	var t table
+	t.head("", "requests failed by upgrades", "p99 of new connections after an upgrade against steady, ms", "until the new version alone answers, beyond its start-up, median ms",
+		fmt.Sprintf("bad versions, of %d, after which a good one served", len(faults())), "requests without a good answer by bad versions", "the command's exit status was right")
+	for _, who := range r.peers {
+		all := r.tallies[who.title()]
+		failed, requests := all.failed()
+		var survived, right int
+		var lost uint64
+		for _, f := range faults() {
+			o := r.offers[f.title][who.title()]
+			if o.serves == "v1" {
+				survived++
+			}
+			if o.said.status != 0 {
+				right++ // none of them should be taken for a success
+			}
+			lost += o.lost
+		}
+		t.row(who.title(), fmt.Sprintf("**%s** of %s", grouped(failed), grouped(requests)), r.difference(who, arriving),
+			figure(max(quantile(all.alone, 0.5)-r.startUp, 0)), fmt.Sprint(survived), grouped(lost), fmt.Sprintf("%d of %d", right, len(faults())))
+	}
+	return t.String()
+}
+
+// difference is how much more the p99 is after an upgrade.
+func (r *results) difference(who peer, kind string) string {
+	all := r.tallies[who.title()]
+	d := quantile(all.after[kind], 0.99) - quantile(all.steady[kind], 0.99)
+	if d < 0 {
+		return "-" + figure(-d)
+	}
+	return "+" + figure(d)
+}
+
 func (r *results) latencies(kind string) string {
 	var t table
 	t.head("", "steady: p50 ms", "p99 ms", "p99.9 ms", "max ms", "after an upgrade: p50 ms", "p99 ms", "p99.9 ms", "max ms", "difference of p99, ms")
@@ -121,12 +159,7 @@ func (r *results) latencies(kind string) string {
 				cells = append(cells, figure(quantile(values, part)))
 			}
 		}
-		difference := quantile(all.after[kind], 0.99) - quantile(all.steady[kind], 0.99)
-		sign := "+"
-		if difference < 0 {
-			sign = "-"
-		}
-		t.row(append(cells, "**"+sign+figure(max(difference, -difference))+"**")...)
+		t.row(append(cells, "**"+r.difference(who, kind)+"**")...)
 	}
 	return t.String()
 }
@@ -197,7 +230,7 @@ func (r *results) undoneTable() string {
 		for _, d := range o.trips {
 			all = append(all, milliseconds(d))
 		}
-		t.row(f.title, fmt.Sprint(repetitions), fmt.Sprint(len(all)), figure(quantile(all, 0.5)), figure(quantile(all, 0.99)), grouped(o.requests), grouped(o.lost))
+		t.row(f.title, fmt.Sprint(o.begun), fmt.Sprint(len(all)), figure(quantile(all, 0.5)), figure(quantile(all, 0.99)), grouped(o.requests), grouped(o.lost))
 	}
 	return t.String()
 }

@@ -45,15 +45,15 @@ type offer struct {
 	gap time.Duration
 	// serves is the version that answers in the end; "" if none does.
 	serves string
-	// trips have, for each fault that came late, how long it took until the version
-	// before served again; none where it did not.
+	// begun is how many faults came late; trips have, for each of them, how long it
+	// took until the version before served again, if it did.
+	begun int
 	trips []time.Duration
 }
 
 const (
-	// watching is for how long is looked at what becomes of a bad version, from the
-	// last thing that happened to it.
-	watching = 3 * time.Second
+	// pause is between two bad versions.
+	pause = 500 * time.Millisecond
 	// mercy is how long requests have in the end to be answered: more than streams.
 	mercy = 4 * time.Second
 	// unanswered is what a request is that had no answer by then.
@@ -73,15 +73,15 @@ func (p pace) offer(tb testing.TB, who peer, f fault, times int) (o offer) {
 	var trips []time.Time
 	for i := range times {
 		if i > 0 {
-			<-time.After(watching / 6)
+			<-time.After(pause)
 		}
 		trips = append(trips, p.attempt(d, f, i+2, &o))
 		if testing.Verbose() {
 			tb.Logf("%v: %+v", time.Since(begun), o.said)
 		}
 	}
-	end := time.Now().Add(watching)
-	if wait := begun.Add(patience + watching); f.name == "hangs" && end.Before(wait) {
+	end := time.Now().Add(p.watching)
+	if wait := begun.Add(patience + p.watching); f.name == "hangs" && end.Before(wait) {
 		end = wait
 	}
 	<-time.After(time.Until(end))
@@ -94,7 +94,7 @@ func (p pace) offer(tb testing.TB, who peer, f fault, times int) (o offer) {
 		o.kinds[unanswered] = report.Unfinished
 	}
 	o.said.words = strings.ReplaceAll(o.said.words, d.shared()+"/", "")
-	o.judge(run.Outcomes(), begun, end)
+	o.judge(run.Outcomes(), begun, end, p.watching/3)
 	o.recoveries(run.Outcomes(), trips, p.release(1).Version)
 	if testing.Verbose() {
 		tb.Logf("%+v; %s", o, failures(report))
@@ -118,8 +118,8 @@ func (p pace) attempt(d deployment, f fault, number int, o *offer) time.Time {
 	return w.wait()
 }
 
-// judge finds how long there was no good answer, and who gives them in the end.
-func (o *offer) judge(outcomes iter.Seq[load.Outcome], begun, end time.Time) {
+// judge finds how long there was no good answer, and who gave recent ones in the end.
+func (o *offer) judge(outcomes iter.Seq[load.Outcome], begun, end time.Time, recent time.Duration) {
 	good := []time.Time{begun, end}
 	var last load.Outcome
 	for outcome := range outcomes {
@@ -136,7 +136,7 @@ func (o *offer) judge(outcomes iter.Seq[load.Outcome], begun, end time.Time) {
 	for i := range good[1:] {
 		o.gap = max(o.gap, good[i+1].Sub(good[i]))
 	}
-	if end.Sub(last.Ended()) < watching/3 {
+	if end.Sub(last.Ended()) < recent {
 		o.serves = last.Generation
 	}
 }
@@ -148,12 +148,13 @@ func (o *offer) recoveries(outcomes iter.Seq[load.Outcome], trips []time.Time, b
 		if trip.IsZero() {
 			continue
 		}
+		o.begun++
 		var first, next time.Time
 		if later := slices.DeleteFunc(slices.Clone(trips[i+1:]), time.Time.IsZero); len(later) > 0 {
 			next = later[0]
 		}
 		for outcome := range outcomes {
-			if outcome.Failure == "" && outcome.Traffic == arriving && outcome.Generation == before && outcome.Ended().After(trip) {
+			if outcome.Failure == "" && outcome.Traffic == arriving && outcome.Generation == before && outcome.Due.After(trip) {
 				if first.IsZero() || outcome.Ended().Before(first) {
 					first = outcome.Ended()
 				}

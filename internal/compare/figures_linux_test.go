@@ -60,7 +60,7 @@ func TestOfferTellsTheGapAndWhoServes(t *testing.T) {
 		"too late":           {load.Outcome{Traffic: arriving, Due: at(2900), Latency: 200 * ms, Generation: "v1"}, 2890 * ms, "none"},
 	} {
 		var o offer
-		o.judge(outcomes(start, load.Outcome{Traffic: arriving, Due: at(100), Latency: 10 * ms, Generation: "v2"}, row.last), start, start.Add(3000*ms))
+		o.judge(outcomes(start, load.Outcome{Traffic: arriving, Due: at(100), Latency: 10 * ms, Generation: "v2"}, row.last), start, start.Add(3000*ms), 1000*ms)
 		if o.gap != row.gap || o.verdict() != row.serves {
 			t.Errorf("%s: %v without an answer, then %s; want %v, %s", name, o.gap, o.verdict(), row.gap, row.serves)
 		}
@@ -74,13 +74,14 @@ func TestOfferTellsWhenTheVersionBeforeIsBack(t *testing.T) {
 	var o offer
 	o.recoveries(outcomes(start,
 		load.Outcome{Traffic: arriving, Due: at(90), Latency: 5 * ms, Generation: "v1"},
+		load.Outcome{Traffic: arriving, Due: at(99), Latency: 5 * ms, Generation: "v1"}, // sent before the fault
 		load.Outcome{Traffic: arriving, Due: at(101), Latency: 9 * ms, Generation: "v2"},
 		load.Outcome{Traffic: kept, Due: at(102), Latency: ms, Generation: "v1"}, // it was never away for these
 		load.Outcome{Traffic: arriving, Due: at(110), Latency: 30 * ms, Generation: "v1"},
 		load.Outcome{Traffic: arriving, Due: at(120), Latency: 10 * ms, Generation: "v1"},
 	), []time.Time{start.Add(100 * ms), {}, start.Add(500 * ms)}, "v1")
-	if !slices.Equal(o.trips, []time.Duration{30 * ms}) {
-		t.Errorf("back after %v", o.trips)
+	if !slices.Equal(o.trips, []time.Duration{30 * ms}) || o.begun != 2 {
+		t.Errorf("back after %v, of %d", o.trips, o.begun)
 	}
 }
 

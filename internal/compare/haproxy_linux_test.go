@@ -17,7 +17,8 @@ func haproxy(server string) peer {
 		number: []string{"haproxy", "-v"},
 		remarks: "As with nginx: `haproxy -c`, then SIGUSR2 to `haproxy -W`, with `expose-fd listeners`, `option idle-close-on-response` and health " +
 			"checks of the service every 500 ms. The listener is handed over, and clients that keep their connections are told to go with an " +
-			"answer. The health checks find a version that turns bad, and then there is no other to go to.",
+			"answer. The health checks find a version that turns bad, and then there is no other to go to. (Who keeps the old version running " +
+			"as a `backup` server has one, and stops it by hand later; with nginx likewise.)",
 	}
 }
 

@@ -22,7 +22,8 @@ func nginx(server string) peer {
 		remarks: "A script starts the new version at another port, asks its `/health` until it is well (for 3 s), writes the configuration, " +
 			"tries it (`nginx -t`), reloads (SIGHUP), waits until the old processes of nginx have ended and sends SIGTERM to the old version, " +
 			"which ends by `http.Server.Shutdown` with nobody left to use it. The listener stays open. nginx's old processes close idle " +
-			"connections of clients at once, while a request may be on its way: this is what keep-alive loses. Nothing watches the new version.",
+			"connections of clients at once, while a request may be on its way: this is what keep-alive can lose. Nothing watches the new version; " +
+			"where it stops accepting, nginx goes on with the connections to it that it has kept, as long as they are enough.",
 	}
 }
 

@@ -18,8 +18,10 @@ func (reuseport) version(tb testing.TB) string { return output(tb, "go", "env", 
 
 func (reuseport) about() string {
 	return "A script starts the new process, which binds to the same address with SO_REUSEPORT, waits for its word that it is ready " +
-		"(for 3 s), sends SIGTERM to the old one and waits for its end by `http.Server.Shutdown`. Each process has an accept queue of its " +
-		"own: what waits in the old one's when that is closed is reset by the kernel. The rest is lost by `Shutdown`, as with tableflip."
+		"(for 3 s), sends SIGTERM to the old one and waits for its end by `http.Server.Shutdown`. What is lost is lost by `Shutdown`, as " +
+		"with tableflip, and besides each process has an accept queue of its own: what waits in the old one's when that is closed is reset by the kernel " +
+		"(TestClosingAReusePortSocketResetsItsQueue; not if `net.ipv4.tcp_migrate_req` is 1, which it is not by default). Where the old process " +
+		"keeps up, hardly anything waits there."
 }
 
 type overlapping struct {

@@ -32,8 +32,9 @@ func (activation) about() string {
 	return "A socket unit and a service of `Type=notify` with `Restart=on-failure` and `TimeoutStartSec=3s`, the service with go-systemd's " +
 		"`activation` and `daemon`; deployed by `systemctl daemon-reload && systemctl restart web.service`, in a systemd of its own on the " +
 		"same kernel. The socket stays open, and clients wait in its queue while the old version finishes what it has, slow requests and " +
-		"streams included, and the new one starts: their latency is that time. The rest is lost by `http.Server.Shutdown`, as with tableflip. " +
-		"A version that does not start leaves nobody; systemd starts it again some times and then closes the socket too."
+		"streams included, and the new one starts: their latency is that time. What is lost is lost by `http.Server.Shutdown`, as with tableflip. " +
+		"A version that does not start or crashes leaves nobody: systemd starts the same " +
+		"one again, some times, and then closes the socket too. A unit that it cannot read it does not restart."
 }
 
 type unit struct {

@@ -24,9 +24,11 @@ func (tableflip) version(tb testing.TB) string {
 func (tableflip) about() string {
 	return "The service as in the library's `Example_httpShutdown`: `Upgrade` at SIGHUP, `http.Server.Shutdown` after `Exit`; " +
 		"deployed by `kill -HUP`, as its README has it for `ExecReload=`, which returns at once and does not know how it went. " +
-		"The listener is inherited and never closed. What fails, fails by `Shutdown`: it closes idle connections while a request " +
-		"may be on its way, and a connection that it takes for idle because its first request has not been read. " +
-		"When the new version is ready the old one goes, so that a fault after that leaves nobody."
+		"The listener is inherited and never closed, so that nothing is lost in its queue. What fails, fails by `Shutdown`: it closes idle " +
+		"connections while a request may be on its way (reset, eof), and from its begin on the server closes any connection whose next or first " +
+		"request it has just read, without an answer (eof: `conn.serve` of net/http looks at `shuttingDown` between reading a request and serving " +
+		"it). When the new version is ready the old one goes, so that a fault after that leaves nobody; and no service manager was there to start " +
+		"the bad version again."
 }
 
 type flipping struct {

@@ -51,6 +51,9 @@ func (t *tally) add(r load.Report) {
 		for _, f := range traffic.Failures {
 			c.kinds[f.Kind] += f.Count
 		}
+		if traffic.Unfinished > 0 {
+			c.kinds[unanswered] += traffic.Unfinished
+		}
 	}
 }
 

@@ -31,13 +31,14 @@ type pace struct {
 	apart        time.Duration // from one upgrade to the next, at least
 	after        time.Duration // from the verdict to the next, at least
 	steady       time.Duration // before the first
+	watching     time.Duration // what becomes of a bad version, from the last thing that happened to it
 }
 
 // full is the pace of the comparison.
 func full(rate float64) pace {
 	return pace{
 		rate: rate, clients: 50, slow: time.Second, stream: 3 * time.Second, startUp: 100 * time.Millisecond,
-		apart: 2 * time.Second, after: time.Second, steady: 3 * time.Second,
+		apart: 2 * time.Second, after: time.Second, steady: 3 * time.Second, watching: 3 * time.Second,
 	}
 }
 
@@ -45,7 +46,7 @@ func full(rate float64) pace {
 func light() pace {
 	return pace{
 		rate: 100, clients: 5, slow: 200 * time.Millisecond, stream: 400 * time.Millisecond, startUp: 20 * time.Millisecond,
-		apart: 500 * time.Millisecond, after: 300 * time.Millisecond,
+		apart: 500 * time.Millisecond, after: 300 * time.Millisecond, watching: time.Second,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -82,6 +83,8 @@ func (b *body) order(verb, what string) error {
 		return leak(1000)
 	case "exhaust":
 		return b.exhaust()
+	case "allocate":
+		allocate()
 	case "fork":
 		return fork()
 	case "ignore-term":
@@ -194,6 +197,15 @@ func (b *body) exhaust() error {
 		}()
 	})
 	return nil
+}
+
+// allocate needs more memory than whoever orders it has left to this process.
+func allocate() {
+	all := make([]byte, 256<<20)
+	for i := 0; i < len(all); i += os.Getpagesize() {
+		all[i] = 1
+	}
+	runtime.KeepAlive(all)
 }
 
 // fork leaves two processes that hold the listener; one has left the process group.
