@@ -69,7 +69,7 @@ programs: ## upgrade programs of Debian's UPGRADES times (25) each, and by their
 	SUPERVISOR_TEST_UPGRADES=$(UPGRADES) go test -count=1 -v -timeout 30m -run '^(TestPrograms|TestFinalStop)$$' ./internal/programs
 
 faults: ## have real processes fail in every way in every phase, under load, and write docs/faults.md; FAULT=regexp PHASE=regexp: those cells, no page
-	SUPERVISOR_TEST_FAULTS=all SUPERVISOR_TEST_FAULT='$(FAULT)' SUPERVISOR_TEST_PHASE='$(PHASE)' go test -count=1 -timeout 1h -run '^TestFaults$$' ./internal/faults
+	SUPERVISOR_TEST_FAULTS=all SUPERVISOR_TEST_FAULT='$(FAULT)' SUPERVISOR_TEST_PHASE='$(PHASE)' go test -count=1 -v -timeout 1h -run '^TestFaults$$' ./internal/faults
 
 compare: ## this project beside its peers: UPGRADES (25) each at RATE (1000) connections/s, and bad versions, into docs/comparison.md
 	SUPERVISOR_COMPARE="$(CURDIR)/docs/comparison.md" SUPERVISOR_COMPARE_UPGRADES=$(UPGRADES) SUPERVISOR_COMPARE_RATE=$(RATE) \

@@ -33,13 +33,22 @@ func (h *listeners) audit() error {
 	return nil
 }
 
-// watch audits the listeners at every interval, and when it is nudged, and calls
-// besides, until ended is closed or the listeners are. Whoever starts something asks again and
-// hears of what cannot be repaired; here it is logged.
+// watch audits the listeners at every interval, when it is nudged, and when one is
+// shut down, and calls besides, until ended is closed or the listeners are. Whoever
+// starts something asks again and hears of what cannot be repaired; here it is logged.
 func (h *listeners) watch(every time.Duration, ended <-chan struct{}, besides func()) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	alarm, err := newAlarm(h.look)
+	if err != nil {
+		h.log.Warn("a listener that is shut down will be noticed late", "error", err)
+	} else {
+		defer alarm.close()
+	}
 	for {
+		if alarm != nil {
+			h.lookedAt(alarm.follow)
+		}
 		select {
 		case <-ticker.C:
 		case <-h.nudge:
@@ -50,6 +59,15 @@ func (h *listeners) watch(every time.Duration, ended <-chan struct{}, besides fu
 			return
 		}
 		besides()
+	}
+}
+
+// lookedAt has f look at them while their descriptors are open.
+func (h *listeners) lookedAt(f func([]*heldListener)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		f(h.held)
 	}
 }
 

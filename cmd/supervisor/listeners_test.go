@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.com/supervisor/health"
 	"example.com/supervisor/internal/listen"
@@ -81,6 +82,44 @@ func TestShutDownListenerListensAgain(t *testing.T) {
 	if info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.Sacked != 7 {
 		t.Errorf("backlog %+v, %v; want the listener's own", info, err) // tcp_get_info: tcpi_sacked is sk_max_ack_backlog
 	}
+}
+
+// TestShutDownIsNoticedAtOnce: clients are refused for as long as a listener is
+// shut, so nobody waits for the next look.
+func TestShutDownIsNoticedAtOnce(t *testing.T) {
+	t.Parallel()
+	h, fd, _ := held(t, "tcp://127.0.0.1:"+freePort(t))
+	ended, looked := make(chan struct{}), make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { h.watch(time.Hour, ended, func() { looked <- struct{}{} }) })
+	look := func() {
+		t.Helper()
+		select {
+		case <-looked:
+		case <-time.After(patience):
+			t.Fatal("nobody looked")
+		}
+	}
+	h.look()
+	look() // from now on it is followed
+	for range 3 {
+		if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
+			t.Fatal(err)
+		}
+		look()
+		conn, err := net.Dial("tcp", h.held[0].Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	select {
+	case <-looked:
+		t.Error("a client who connects has the listeners looked at")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(ended)
+	watching.Wait()
 }
 
 func TestListenerThatIsLostIsAnError(t *testing.T) {

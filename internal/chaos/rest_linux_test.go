@@ -62,7 +62,8 @@ func (p *player) calm() upgrade.Status {
 		p.revive()
 		_, err := os.Stat(p.state())
 		return err == nil && s.Phase == upgrade.PhaseIdle && s.Request == 0 && s.Restart == nil && !s.Stopping &&
-			len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive && s.Generations[0].Library != ""
+			len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive && s.Generations[0].Library != "" &&
+			!p.coroner.doomed(s.Generations[0].PID) && (s.Generations[0].Program == 0 || !p.coroner.doomed(s.Generations[0].Program))
 	})
 }
 

@@ -37,7 +37,7 @@ type clients struct {
 	broken []int // ports of connections that ended, or fell silent, without an answer
 }
 
-// startClients sends some 160 requests a second until stop: on connections of their
+// startClients sends some 140 requests a second until stop: on connections of their
 // own, on kept ones, which send no request twice, and slow ones.
 func startClients(tb testing.TB, address string, slow time.Duration) *clients {
 	tb.Helper()
@@ -47,7 +47,7 @@ func startClients(tb testing.TB, address string, slow time.Duration) *clients {
 		Target: "http://" + address, Duration: 10 * time.Minute, Timeout: clientPatience, Dial: c.dial,
 		Traffic: []load.Traffic{
 			{Name: "new", Pattern: load.NewConnection, Rate: 110, Path: "/echo", PayloadBytes: 64, Echo: true},
-			{Name: "kept", Pattern: load.KeepAlive, Clients: 2, Rate: 24, Path: "/echo", PayloadBytes: 64, Echo: true},
+			{Name: "kept", Pattern: load.KeepAlive, Clients: 3, Rate: 8, Path: "/echo", PayloadBytes: 64, Echo: true},
 			{Name: "slow", Pattern: load.InFlight, Clients: 3, Path: fmt.Sprintf("/slow?ms=%d", slow.Milliseconds())},
 		},
 	})

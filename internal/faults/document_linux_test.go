@@ -16,7 +16,7 @@ const documentHead = `# Faults by phases
 Written by %[1]s; every line of it is a run of real processes. For what it means for the service, read
 [README](../README.md#promises); for the phases, [design.md](design.md#an-upgrade-step-by-step).
 
-Each cell is one run of its own: a supervisor with a service of package ` + "`service`" + `, some 160 requests a second
+Each cell is one run of its own: a supervisor with a service of package ` + "`service`" + `, some 140 requests a second
 (new connections; kept ones, whose POSTs are never sent twice; slow requests of 0.6 s), an upgrade, and one fault that falls in
 one phase of it. The phase is held meanwhile, and read back from the steps that the upgrade told; a fault that missed its
 phase is tried again. What must come of it was written down beforehand, in
@@ -46,8 +46,12 @@ make faults FAULT=SIGSTOP PHASE=bake the cells that match, and no page
 go test ./internal/faults            a selection of them: TestFaults
 ` + "```" + `
 
-Run on %[2]s. The times are those of short limits: ready within 4 s, pause within 1 s, drain within 2 s, a grace of
-2 s, a bake of 1 s.
+Run on %[2]s.
+The times are those of short limits: ready within 4 s, pause within 2 s, drain within 2 s, a grace of 2 s, a bake of 1 s;
+what hangs with connections open lives for a drain and two graces. "Longest wait" is that of any request, beyond its own
+time. "Clients well after" counts from the fault to the end of the last request that failed or waited for more than
+100 ms, "supervisor at rest after" until one generation was active and all else had ended, 0.2 s at the least: the fault's
+effect is waited for.
 
 `
 
@@ -68,6 +72,30 @@ func document(rows []row, results []*result) []byte {
 		details(&b, r, find)
 	}
 	return b.Bytes()
+}
+
+const overviewText = `## Overview
+
+%d of %d cells are held.
+
+%s
+A dash is a cell that cannot be: %s. "After --force" and "after upgrade" are faults of a generation that is active, or is
+again, and that nobody watches any more: clients wait, or its own ones fail, until somebody upgrades. "After undo": until
+the fault is taken back, by SIGCONT for one.
+
+`
+
+// byRemedy says what had to be done.
+func byRemedy(r remedy) string {
+	switch r {
+	case remedyUndo:
+		return " after undo"
+	case remedyForce:
+		return " after --force"
+	case remedyUpgrade:
+		return " after upgrade"
+	}
+	return ""
 }
 
 // overview is a matrix of what was held.
@@ -95,7 +123,7 @@ func overview(b *bytes.Buffer, rows []row, find func(row, phase) *result) {
 				continue
 			case len(res.objections) == 0:
 				held++
-				fmt.Fprint(&table, " held |")
+				fmt.Fprintf(&table, " held%s |", byRemedy(res.want.remedy))
 			default:
 				fmt.Fprint(&table, " **NOT HELD** |")
 				fmt.Fprintf(&open, "- %s, %s: %s\n", r.fault, p, strings.Join(res.objections, "; "))
@@ -104,7 +132,7 @@ func overview(b *bytes.Buffer, rows []row, find func(row, phase) *result) {
 		}
 		fmt.Fprintln(&table)
 	}
-	fmt.Fprintf(b, "## Overview\n\n%d of %d cells are held.\n\n%s\nA dash is a cell that cannot be: %s.\n\n", held, all, table.String(), impossible)
+	fmt.Fprintf(b, overviewText, held, all, table.String(), impossible)
 	if open.Len() > 0 {
 		fmt.Fprintf(b, "Not held:\n\n%s\n", open.String())
 	}

@@ -50,6 +50,7 @@ const (
 type server string
 
 const (
+	serverByVerdict server = "" // the new one if it was committed, else the old one
 	serverOld       server = "old"
 	serverNew       server = "new"
 	serverRestarted server = "restarted"
@@ -64,9 +65,26 @@ type expectation struct {
 	remedy   remedy
 }
 
+// serves is who is to be active after that verdict.
+func (e expectation) serves(verdict string) server {
+	switch {
+	case e.server != serverByVerdict:
+		return e.server
+	case verdict == "committed":
+		return serverNew
+	}
+	return serverOld
+}
+
 // String is an expectation in the words of the document.
 func (e expectation) String() string {
-	text := fmt.Sprintf("%s, loses %s, %s serves", strings.Join(e.verdicts, " or "), e.loss, e.server)
+	var serve []string
+	for _, v := range e.verdicts {
+		if s := string(e.serves(v)); !slices.Contains(serve, s) {
+			serve = append(serve, s)
+		}
+	}
+	text := fmt.Sprintf("%s, loses %s, %s serves", strings.Join(e.verdicts, " or "), e.loss, strings.Join(serve, " or "))
 	if e.remedy != remedyNone {
 		text += ", after " + string(e.remedy)
 	}
@@ -124,15 +142,12 @@ func parseExpectation(text string) (e expectation, err error) {
 	if len(words) == 0 {
 		return e, errors.New("says nothing")
 	}
-	e = expectation{verdicts: strings.Split(words[0], "/"), loss: lossNone, server: serverOld}
+	e = expectation{verdicts: strings.Split(words[0], "/"), loss: lossNone}
 	known := []string{"committed", "aborted", "rolled-back", "refused", "none"}
 	for _, v := range e.verdicts {
 		if !slices.Contains(known, v) {
 			return e, fmt.Errorf("unknown verdict %q", v)
 		}
-	}
-	if e.verdicts[0] == "committed" {
-		e.server = serverNew
 	}
 	for _, w := range words[1:] {
 		switch w {

@@ -19,9 +19,13 @@ type fault struct {
 	fatal bool
 	// keeps: a candidate that starts stays where it is held, because it fails by that.
 	keeps bool
+	// warm is how many requests are answered before it, so that the supervisor knows
+	// what is usual: 120 by default.
+	warm uint64
 	// mute: who asked for the upgrade cannot tell its verdict.
 	mute bool
-	// flags are those of the supervisor that it needs; $DIR is the scene's folder.
+	// flags are those of the supervisor that it needs, but for those of the phase; $DIR
+	// is the scene's folder.
 	flags []string
 	// words are those of the upgrade that it needs; $DIR as above.
 	words []string
@@ -72,18 +76,18 @@ func generationFaults(of func(*scene) int) []fault {
 	return []fault{
 		{name: "the %s generation exits", inject: ends("exit"), fatal: true},
 		{name: "the %s generation is killed (SIGKILL)", inject: signal(syscall.SIGKILL), fatal: true},
-		{name: "the %s generation is stopped (SIGSTOP)", inject: signal(syscall.SIGSTOP), undo: signal(syscall.SIGCONT), fatal: true},
-		{name: "the %s generation hangs", inject: order("hang"), fatal: true, keeps: true},
-		{name: "the handlers of the %s generation hang", inject: order("block-handlers"), fatal: true},
+		{name: "the %s generation is stopped (SIGSTOP)", inject: signal(syscall.SIGSTOP), undo: signal(syscall.SIGCONT), fatal: true, flags: watchful()},
+		{name: "the %s generation hangs", inject: order("hang"), fatal: true, keeps: true, flags: watchful()},
+		{name: "the handlers of the %s generation hang", inject: order("block-handlers"), fatal: true, warm: 500, flags: append(watchful(), "--bake", "3s")},
 		{name: "the %s generation closes its listener", inject: order("close")},
 		{name: "the %s generation calls shutdown(2) on it", inject: order("shutdown")},
 		{name: "the %s generation clears O_NONBLOCK", inject: order("set-blocking")},
 		{name: "the %s generation shrinks the backlog", inject: order("shrink")},
 		{name: "the %s generation leaks descriptors", inject: order("leak")},
-		{name: "the %s generation exhausts its descriptors", inject: order("exhaust")},
+		{name: "the %s generation exhausts its descriptors", inject: order("exhaust"), flags: watchful()},
 		{name: "the %s generation forks holders of the listener", inject: order("fork")},
 		{name: "the %s generation ignores SIGTERM and the drain", inject: order("ignore-term"), fatal: true},
-		{name: "the %s generation lies on the channel", inject: order("lie"), fatal: true, keeps: true},
+		{name: "the %s generation lies on the channel", inject: order("lie"), fatal: true, keeps: true, flags: watchful()},
 		{name: "the %s generation floods the channel", inject: order("flood")},
 		{name: "the %s generation stops reading the channel", inject: order("deaf"), undo: func(s *scene) { s.tell(of(s), "hear") }},
 	}

@@ -67,7 +67,7 @@ func TestParseExpectation(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"aborted":                       "aborted, loses nothing, old serves",
-		"committed/aborted own":         "committed or aborted, loses its own, new serves",
+		"committed/aborted own":         "committed or aborted, loses its own, new or old serves",
 		"committed own restarted":       "committed, loses its own, restarted serves",
 		"none +force":                   "none, loses nothing, next serves, after upgrade --force",
 		"none gap":                      "none, loses the gap, old serves",

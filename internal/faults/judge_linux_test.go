@@ -38,8 +38,8 @@ func judge(want expectation, o observation) (objections []string) {
 	if !slices.Contains(want.verdicts, o.verdict) {
 		object("%s instead of %s: %s", o.verdict, strings.Join(want.verdicts, " or "), o.reason)
 	}
-	if want.server != o.server {
-		object("%q serves instead of %q", o.server, want.server)
+	if serves := want.serves(o.verdict); serves != o.server {
+		object("%q serves instead of %q", o.server, serves)
 	}
 	allowed := uint64(0)
 	switch want.loss {

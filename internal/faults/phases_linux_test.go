@@ -56,7 +56,7 @@ func passageOf(p phase) passage {
 			release: func(s *scene) { s.tell(s.old, "go drain") },
 		}
 	case drain:
-		return passage{step: upgrade.PhaseDrain, flags: []string{"--bake", "50ms"}, words: []string{"--wait-drain"},
+		return passage{step: upgrade.PhaseDrain, flags: []string{"--bake", "50ms", "--drain-timeout", "4s"}, words: []string{"--wait-drain"},
 			hold: nothing, reach: func(s *scene) { s.order(s.old, "draining") }, release: nothing,
 		}
 	}

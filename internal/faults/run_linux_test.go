@@ -26,7 +26,7 @@ func play(t *testing.T, built programs, f fault, p phase, want expectation) obse
 	reached := s.fall()
 	o.verdict, o.reason = s.verdict()
 	if o.phase = s.fellIn(); !reached || s.missed || o.phase != string(s.passage.step) {
-		o.missed, o.phase = true, fmt.Sprintf("%s, reached %v", o.phase, reached)
+		o.missed, o.phase = true, fmt.Sprintf("%s, reached %v %s", o.phase, reached, s.late)
 		return o
 	}
 	s.remedy(want.remedy, &o)
@@ -39,9 +39,7 @@ func play(t *testing.T, built programs, f fault, p phase, want expectation) obse
 	if o.successor { // it has others
 		s.open = s.descriptors()
 	}
-	if more := s.leaked(); more > 0 {
-		o.left = append(o.left, fmt.Sprintf("%d descriptors of the supervisor", more))
-	}
+	o.left = append(o.left, s.leaked()...)
 	s.clients.account(&o, s.injected, well)
 	if f.victim != nil {
 		if err := s.clients.attribute(&o, s.file("accepted", f.victim(s)), f.fatal); err != nil {

@@ -31,7 +31,8 @@ type scene struct {
 	attempt  *rig.Attempt
 	injected time.Time
 	orders   map[int]*orderLine
-	open     int // descriptors of the supervisor before the upgrade
+	late     string         // an order for a generation that had ended
+	open     map[string]int // descriptors of the supervisor before the upgrade
 	// back takes the fault back, where inject has to say how.
 	back func() error
 	// keeps is how many descriptors the supervisor may have more in the end, because
@@ -72,15 +73,20 @@ func (s *scene) file(name string, generation int) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%s.%d", name, generation))
 }
 
-// flags are those of the supervisors: short times, and queues that a busy machine
-// does not make stand by itself.
+// flags are those of the supervisors: short times, and queues that no busy machine
+// makes stand by itself.
 func flags(address string) []string {
 	return []string{
 		"--listen", "http=tcp://" + address, "--probe", "/healthz", "--probe-interval", "50ms", "--probe-timeout", "500ms",
-		"--ready-timeout", "4s", "--settle", "100ms", "--gate-timeout", "4s", "--pause-timeout", "1s", "--bake", "1s",
+		"--ready-timeout", "4s", "--settle", "100ms", "--gate-timeout", "4s", "--pause-timeout", "2s", "--bake", "1s",
 		"--drain-timeout", "2s", "--stop-grace", "2s", "--backoff-min", "50ms", "--log-level", "debug",
-		"--queue-target", "25ms", "--queue-interval", "200ms",
+		"--queue-target", "900ms", "--queue-interval", "1s",
 	}
+}
+
+// watchful are flags for faults that the queue alone shows.
+func watchful() []string {
+	return []string{"--queue-target", "300ms", "--queue-interval", "400ms", "--bake", "2s"}
 }
 
 const (
@@ -89,7 +95,7 @@ const (
 	// slowTime is how long slow requests take.
 	slowTime = 600 * time.Millisecond
 	// drainTime is so long that a drain lasts.
-	drainTime = 1500 * time.Millisecond
+	drainTime = 3 * time.Second
 )
 
 // setUp starts what a fault in that phase needs, and waits until it serves.
@@ -107,16 +113,17 @@ func setUp(t *testing.T, built programs, f fault, p phase) *scene {
 	t.Cleanup(s.hangUp)
 	s.Supervisor = rig.Start(t, rig.Config{
 		Binary: built.supervisor, Dir: s.dir, Program: []string{program, "-dir", s.dir},
-		Flags: slices.Concat(flags(address), s.in(s.passage.flags), s.in(f.flags)),
+		Flags: slices.Concat(flags(address), s.in(f.flags), s.in(s.passage.flags)),
 	})
 	slow := slowTime
 	if p == drain {
 		slow = drainTime
 	}
 	s.clients = startClients(t, address, slow)
-	if !s.clients.answered(t, 120) { // so that the supervisor knows what is usual
+	if !s.clients.answered(t, max(f.warm, 120)) {
 		t.Fatal("the service does not answer")
 	}
+	s.line(s.old)
 	s.open = s.descriptors()
 	return s
 }
@@ -139,7 +146,7 @@ func (s *scene) fall() bool {
 	if !s.fault.keeps || s.fault.victim(s) != s.new || s.passage.step != upgrade.PhaseStart {
 		s.passage.release(s)
 	}
-	return true
+	return s.late == ""
 }
 
 // asked are the words of the upgrade.
@@ -147,25 +154,45 @@ func (s *scene) asked() []string {
 	return slices.Concat([]string{"upgrade"}, s.passage.words, s.in(s.fault.words))
 }
 
-// descriptors are how many the supervisor has open.
-func (s *scene) descriptors() int {
+// descriptors counts what the supervisor has open, by what it is: the target of the
+// descriptor without its number (proc_pid_fd(5)).
+func (s *scene) descriptors() map[string]int {
 	s.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	counts := map[string]int{}
+	folder := fmt.Sprintf("/proc/%d/fd", s.PID())
+	entries, err := os.ReadDir(folder)
 	if err != nil {
 		s.Fatal(err)
 	}
-	return len(entries)
+	for _, e := range entries {
+		if target, err := os.Readlink(filepath.Join(folder, e.Name())); err == nil {
+			kind, _, _ := strings.Cut(target, ":[")
+			counts[kind]++
+		}
+	}
+	return counts
 }
 
-// leaked is by how many more descriptors the supervisor has open than before the
+// leaked are the descriptors that the supervisor has open and had not before the
 // upgrade; those of what comes to its end just now are waited for.
-func (s *scene) leaked() (more int) {
+func (s *scene) leaked() (more []string) {
 	s.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for late := time.After(5 * time.Second); ; {
-		if more = s.descriptors() - s.open - s.keeps; more <= 0 {
-			return 0
+		more = nil
+		all, now := 0, s.descriptors()
+		for _, n := range s.open {
+			all -= n
+		}
+		for kind, n := range now {
+			all += n
+			if n > s.open[kind] {
+				more = append(more, fmt.Sprintf("%d descriptors of the supervisor: %s", n-s.open[kind], kind))
+			}
+		}
+		if all <= s.keeps {
+			return nil
 		}
 		select {
 		case <-tick.C:
@@ -234,18 +261,28 @@ func (s *scene) hangUp() {
 	}
 }
 
-// order gives a generation an order and waits until it is done.
+// order gives a generation an order and waits until it is done. One that has ended
+// before has left the phase in which it was to be given.
 func (s *scene) order(generation int, what string) {
 	s.Helper()
-	if answer, err := s.ordered(generation, what); err != nil || answer != "ok" {
+	answer, err := s.ordered(generation, what)
+	switch {
+	case isEnd(err):
+		s.late = fmt.Sprintf("generation %d had ended before %s", generation, what)
+	case err != nil || answer != "ok":
 		s.Fatalf("generation %d, %s: %s, %v", generation, what, answer, err)
 	}
+}
+
+// isEnd tells the end of the process at the other end of a connection.
+func isEnd(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // orderToEnd gives an order that ends the process.
 func (s *scene) orderToEnd(generation int, what string) {
 	s.Helper()
-	if answer, err := s.ordered(generation, what); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+	if answer, err := s.ordered(generation, what); !isEnd(err) {
 		s.Fatalf("generation %d, %s: %s, %v", generation, what, answer, err)
 	}
 }

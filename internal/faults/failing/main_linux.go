@@ -25,8 +25,9 @@ import (
 	"example.com/supervisor/upgrade"
 )
 
-// idleTime is for how long a service that drains keeps idle connections.
-const idleTime = 300 * time.Millisecond
+// idleTime is for how long a service that drains keeps idle connections: longer than
+// a client that is not idle is silent on a busy machine.
+const idleTime = 1500 * time.Millisecond
 
 // A body is one generation of the service.
 type body struct {
