@@ -30,7 +30,9 @@ func (p *player) rest() {
 		p.Error(fault)
 	}
 	p.alone(o.after)
-	p.losses()
+	if p.ledger.active.quality == good { // others may keep their clients until they are replaced
+		p.losses()
+	}
 	if p.Failed() {
 		p.Fatalf("the status: %s", sketch(o.after))
 	}
