@@ -49,8 +49,8 @@ const (
 	// glance is the time between two looks.
 	glance = 4 * time.Millisecond
 	// exits is how long a process takes at most from closing its connections to its
-	// end. One that ends its drain by cutting them has some more to do.
-	exits = 100 * time.Millisecond
+	// end: measured, a third of a second where a drain cuts hundreds on a busy machine.
+	exits = 500 * time.Millisecond
 	// mended is how long after the start of a generation that shuts the shared
 	// listener down that must listen again.
 	mended = time.Second
@@ -201,6 +201,15 @@ func (c *coroner) strikes(generation, pid int, others []int, why string) {
 			}
 		}
 	}
+}
+
+// doomed reports whether the script has killed a process: it may not have ended yet,
+// or the supervisor not have seen it.
+func (c *coroner) doomed(pid int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.watched[pid]
+	return p != nil && !p.struck.IsZero() || slices.ContainsFunc(c.deaths, func(d death) bool { return d.pid == pid })
 }
 
 // look sees who has died.

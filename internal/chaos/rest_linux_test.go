@@ -30,7 +30,9 @@ func (p *player) rest() {
 		p.Error(fault)
 	}
 	p.alone(o.after)
-	p.losses()
+	if p.ledger.active.quality == good { // others may keep their clients until they are replaced
+		p.losses()
+	}
 	if p.Failed() {
 		p.Fatalf("the status: %s", sketch(o.after))
 	}
@@ -62,7 +64,8 @@ func (p *player) calm() upgrade.Status {
 		p.revive()
 		_, err := os.Stat(p.state())
 		return err == nil && s.Phase == upgrade.PhaseIdle && s.Request == 0 && s.Restart == nil && !s.Stopping &&
-			len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive && s.Generations[0].Library != ""
+			len(s.Generations) == 1 && s.Generations[0].Role == upgrade.RoleActive && s.Generations[0].Library != "" &&
+			!p.coroner.doomed(s.Generations[0].PID) && (s.Generations[0].Program == 0 || !p.coroner.doomed(s.Generations[0].Program))
 	})
 }
 

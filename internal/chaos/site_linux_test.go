@@ -30,7 +30,7 @@ func (s *site) configure(listen []string, wrong string) {
 	s.tb.Helper()
 	lines := []string{
 		`queue-target = "50ms"`, `queue-interval = "200ms"`, `overlap = "20ms"`, `settle = "30ms"`, `gate-timeout = "1s"`,
-		`ready-timeout = "1s"`, `pause-timeout = "500ms"`, `bake = "500ms"`, `drain-timeout = "3s"`, `stop-grace = "300ms"`,
+		`ready-timeout = "1s"`, `pause-timeout = "500ms"`, `bake = "700ms"`, `drain-timeout = "3s"`, `stop-grace = "300ms"`,
 		`backoff-min = "10ms"`, `backoff-max = "50ms"`, `stable-after = "100ms"`,
 		fmt.Sprintf("state-dir = %q", filepath.Join(s.dir, "history")),
 	}

@@ -3,6 +3,7 @@ package faults
 import (
 	"errors"
 	"os"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,8 @@ func clockFaults() []fault {
 		}
 	}
 	return []fault{
-		{name: "the clock is an hour ahead", inject: step(time.Hour), notRun: needsClock},
-		{name: "the clock is an hour behind", inject: step(-time.Hour), notRun: needsClock},
+		{name: "the clock is an hour ahead", before: turn, inject: step(time.Hour), notRun: needsClock},
+		{name: "the clock is an hour behind", before: turn, inject: step(-time.Hour), notRun: needsClock},
 	}
 }
 
@@ -42,23 +43,27 @@ func needsClock() string {
 	return ""
 }
 
-// stepClock sets the time of day (CLOCK_REALTIME, clock_settime(2)), and back after a
-// while, by the clock that nobody sets. It is one for all cells, which so take
-// turns.
-func stepClock(by, lasts time.Duration) (err error) {
-	turn, err := os.Open("/proc/self/exe")
+// turn has the clock be that of this test until its end: it is one for all cells.
+func turn(tb testing.TB, _ *scene) {
+	tb.Helper()
+	self, err := os.Open("/proc/self/exe")
 	if err != nil {
-		return err
+		tb.Fatal(err)
 	}
-	defer turn.Close()
-	raw, err := turn.SyscallConn()
+	tb.Cleanup(func() { _ = self.Close() }) // which ends the turn
+	raw, err := self.SyscallConn()
 	if err != nil {
-		return err
+		tb.Fatal(err)
 	}
 	var locked error
 	if err := errors.Join(raw.Control(func(fd uintptr) { locked = unix.Flock(int(fd), unix.LOCK_EX) }), locked); err != nil {
-		return err
+		tb.Fatal(err)
 	}
+}
+
+// stepClock sets the time of day (CLOCK_REALTIME, clock_settime(2)), and back after a
+// while, by the clock that nobody sets.
+func stepClock(by, lasts time.Duration) (err error) {
 	var began, day unix.Timespec
 	if err := errors.Join(unix.ClockGettime(unix.CLOCK_MONOTONIC, &began), unix.ClockGettime(unix.CLOCK_REALTIME, &day)); err != nil {
 		return err

@@ -2,7 +2,9 @@ package faults
 
 import (
 	"os"
+	"time"
 
+	"example.com/supervisor/internal/rig"
 	"example.com/supervisor/upgrade"
 )
 
@@ -75,12 +77,29 @@ func (s *scene) fellIn() string {
 	if s.attempt == nil {
 		return string(upgrade.PhaseIdle)
 	}
-	last := upgrade.PhaseIdle
-	for _, step := range s.attempt.Steps() {
-		if step.Time.After(s.injected) {
+	last, steps := upgrade.PhaseIdle, s.attempt.Steps()
+	began := beganBy(steps, s.injected)
+	for _, step := range steps {
+		if began.IsZero() || began.Add(elapsed(step)).After(s.injected) {
 			break
 		}
 		last = step.Phase
 	}
 	return string(last)
+}
+
+// beganBy is when the upgrade began, by the steps that were read until then: they
+// tell how long it took to them, and one was read at once. It is not the time of day,
+// which a cell that runs beside may have set. It is zero if there is no such step.
+func beganBy(steps []rig.Arrival, until time.Time) (began time.Time) {
+	for _, step := range steps {
+		if at := step.At.Add(-elapsed(step)); step.At.Before(until) && (began.IsZero() || at.Before(began)) {
+			began = at
+		}
+	}
+	return began
+}
+
+func elapsed(step rig.Arrival) time.Duration {
+	return time.Duration(step.ElapsedSeconds * float64(time.Second))
 }

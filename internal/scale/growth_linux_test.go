@@ -29,7 +29,10 @@ func (s span) at(percent float64) time.Duration {
 type took struct{ ready, pause, gate, commit span }
 
 func (t *took) add(a attempt) {
-	t.ready, t.pause, t.commit = append(t.ready, a.ready), append(t.pause, a.pause), append(t.commit, a.commit)
+	t.ready, t.commit = append(t.ready, a.ready), append(t.commit, a.commit)
+	if a.pause > 0 { // or it cannot pause
+		t.pause = append(t.pause, a.pause)
+	}
 	for _, p := range a.Phases {
 		if p.Phase == upgrade.PhaseGate {
 			t.gate = append(t.gate, seconds(p.Seconds))
@@ -64,15 +67,12 @@ func (s *supervised) bakes() (a attempt, part float64) {
 	var begun time.Time
 	var watched []int
 	a = s.commits(func(step upgrade.Step) {
-		switch step.Phase {
-		case upgrade.PhaseBake:
+		if step.Phase == upgrade.PhaseBake {
 			watched = s.overseers(s.status())
 			begun, before = time.Now(), onCPU(s.TB, watched...)
-		case upgrade.PhaseCommit:
-			part = (onCPU(s.TB, watched...) - before).Seconds() / time.Since(begun).Seconds()
 		}
 	})
-	return a, part
+	return a, (onCPU(s.TB, watched...) - before).Seconds() / time.Since(begun).Seconds()
 }
 
 // A listenerRow is what so many listeners cost.

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -88,7 +90,12 @@ func (p panel) plot(t *testing.T) *plot.Plot {
 		axis.Tick.Label.XAlign, axis.Tick.Label.YAlign = x, y
 	}
 	out.Legend.TextStyle, out.Legend.Top, out.Legend.Left = style(8), true, true
+	out.Legend.TextStyle.YAlign = draw.YBottom // by which it counts the height of a line
+	out.X.Min, out.X.Max, out.Y.Min, out.Y.Max = math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)
 	for i, l := range p.lines {
+		if len(l.points) == 0 {
+			continue
+		}
 		drawn, glyphs, err := plotter.NewLinePoints(l.points)
 		if err != nil {
 			t.Fatalf("cannot draw %s: %v", l.name, err)
@@ -98,6 +105,9 @@ func (p panel) plot(t *testing.T) *plot.Plot {
 		glyphs.Color, glyphs.Shape, glyphs.Radius = pen, draw.CircleGlyph{}, vg.Points(2)
 		out.Add(drawn, glyphs)
 		out.Legend.Add(l.name, drawn)
+	}
+	if math.IsInf(out.X.Min, 0) { // nothing is drawn
+		out.X.Min, out.X.Max, out.Y.Min, out.Y.Max = 1, 10, 1, 10
 	}
 	out.X.Min, out.X.Max = decade(out.X.Min, math.Floor), decade(out.X.Max, math.Ceil)
 	out.Y.Min, out.Y.Max = decade(out.Y.Min, math.Floor), 10*decade(out.Y.Max, math.Ceil) // room for the legend
@@ -181,5 +191,20 @@ func connectionPlot(rows []connectionRow) []panel {
 			curve("supervisor", native, x, func(r connectionRow) float64 { return float64(r.supervisor) / (1 << 20) }),
 			curve("service, beyond 0", native, x, func(r connectionRow) float64 { return float64(r.service) / (1 << 20) }),
 		}},
+	}
+}
+
+// TestPicture draws rows with and without figures.
+func TestPicture(t *testing.T) {
+	t.Parallel()
+	rows := []connectionRow{
+		{protocol: "native", idle: 0.01, drain: 0.02, drained: time.Millisecond, supervisor: 1 << 20},
+		{protocol: "native", connections: 20_000, idle: 0.01, drain: 0.02, drained: time.Second, supervisor: 2 << 20, service: 1 << 27},
+	}
+	for _, panels := range [][]panel{connectionPlot(nil), listenerPlot(nil), connectionPlot(rows)} {
+		svg := string(picture(t, panels))
+		if !strings.HasPrefix(svg, "<?xml") || strings.Contains(svg, "NaN") || strings.Contains(svg, "Inf") {
+			t.Errorf("no picture: %.200s", svg)
+		}
 	}
 }

@@ -43,6 +43,14 @@ func medianAndMost(s span) string {
 	return ms(s.median()) + " / " + ms(s.most())
 }
 
+// single writes the only one.
+func single(s span) string {
+	if len(s) == 0 {
+		return "-"
+	}
+	return ms(s.median())
+}
+
 func percent(part float64) string { return fmt.Sprintf("%.2f", 100*part) }
 
 func mib(bytes int) string { return fmt.Sprintf("%.1f", float64(bytes)/(1<<20)) }
@@ -76,7 +84,7 @@ func connectionTable(rows []connectionRow) string {
 	costs := newTable("protocol", "connections", "% of a core at rest", "% in a bake", "% in the drains", "% of those that drain", "supervisor MiB", "with what stands for programs MiB", "bytes of the service for each")
 	for _, r := range rows {
 		upgrades.row(r.protocol, thousands(r.connections), fmt.Sprint(r.generations),
-			ms(r.open.ready.median()), ms(r.open.pause.median()), ms(r.open.commit.median()),
+			single(r.open.ready), single(r.open.pause), single(r.open.commit),
 			medianAndMost(r.drains.ready), medianAndMost(r.drains.pause), medianAndMost(r.drains.commit),
 			ms(r.drained), thousands(r.answered), thousands(r.lost))
 		each := "-"
