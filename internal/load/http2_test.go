@@ -102,8 +102,12 @@ func TestRequestsShareAConnection(t *testing.T) {
 // again, in the middle of the traffic.
 func TestServerThatTakesLeaveLosesNothing(t *testing.T) {
 	t.Parallel()
-	var served atomic.Int64
+	var plain, secured atomic.Int64 // of each server: they are asked in step
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		served := &plain
+		if r.TLS != nil {
+			served = &secured
+		}
 		if served.Add(1)%100 == 0 {
 			w.Header().Set("Connection", "close") // of HTTP/2: GOAWAY
 		}
