@@ -79,6 +79,7 @@ var rooms = []room{
 	{path: "internal/architecture"},
 	{path: "internal/corpus"},   // a command of ours
 	{path: "internal/leaktest"}, // of tests
+	{path: "internal/golden"},   // as well
 	{path: "internal/systemdtest", others: []string{sys}},
 	{path: "internal/units"},    // is its tests
 	{path: "internal/programs"}, // as well

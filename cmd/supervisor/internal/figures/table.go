@@ -10,8 +10,9 @@ import (
 
 // A Sum is what all traffic came to together.
 type Sum struct {
-	Requests, Failed, Resent uint64
-	FailedByKind             map[load.FailureKind]uint64
+	Counts
+	Resent       uint64
+	FailedByKind map[load.FailureKind]uint64
 }
 
 // WriteTraffic writes the table of the traffic, and below it the first failures
@@ -68,11 +69,8 @@ type Row struct {
 	Wrong           bool
 	DurationSeconds float64
 	// StartupSeconds is 0 if it is not known.
-	StartupSeconds    float64
-	QueueMaxDepth     *uint32  // nil if it is not known
-	QueueMaxSojournMS *float64 // as well
-	Failed            uint64
-	After             load.Latency
+	StartupSeconds float64
+	Aftermath
 }
 
 // WriteAttempts writes the table of what was done to the service, with what as

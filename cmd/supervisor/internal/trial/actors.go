@@ -47,7 +47,7 @@ func (u Upgrader) Act(ctx context.Context, doing func(string)) Attempt {
 	if report.To == 0 {
 		a.What = "upgrade"
 	}
-	a.QueueMaxDepth, a.QueueMaxSojournMS, a.QueueDrops = figures.Account(report.Queues, u.Wanted)
+	a.Account(report.Queues, u.Wanted)
 	return a
 }
 

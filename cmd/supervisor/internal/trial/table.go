@@ -22,13 +22,15 @@ func (a Attempt) line() string {
 // what others said.
 func (r Result) WriteTable(w io.Writer) error {
 	var b strings.Builder
-	sum := figures.Sum{Requests: r.Requests, Failed: r.Failed, Resent: r.Resent, FailedByKind: r.FailedByKind}
+	sum := figures.Sum{Counts: r.Counts, Resent: r.Resent, FailedByKind: r.FailedByKind}
 	var after time.Duration
 	if len(r.Attempts) > 0 {
 		after = time.Duration(r.AfterUpgradeSeconds * float64(time.Second))
 	}
 	figures.WriteTraffic(&b, r.Traffic, sum, after)
-	r.writeAttempts(&b)
+	if len(r.Attempts) > 0 {
+		figures.WriteAttempts(&b, "to", r.rows())
+	}
 	fmt.Fprintf(&b, `
 Latency is counted from when a request was due; for slow requests and streams,
 from when it was sent. This side ran on:
@@ -39,18 +41,16 @@ from when it was sent. This side ran on:
 	return err
 }
 
-func (r Result) writeAttempts(b *strings.Builder) {
+// rows are what is shown of the attempts.
+func (r Result) rows() []figures.Row {
 	var rows []figures.Row
 	for _, a := range r.Attempts {
 		rows = append(rows, figures.Row{
 			Number: a.Number, AtSeconds: a.AtSeconds, What: a.What, Verdict: a.Verdict, Wrong: !a.OK,
-			DurationSeconds: a.DurationSeconds, StartupSeconds: a.StartupSeconds,
-			QueueMaxDepth: a.QueueMaxDepth, QueueMaxSojournMS: a.QueueMaxSojournMS, Failed: a.Failed, After: a.After,
+			DurationSeconds: a.DurationSeconds, StartupSeconds: a.StartupSeconds, Aftermath: a.Aftermath,
 		})
 	}
-	if len(rows) > 0 {
-		figures.WriteAttempts(b, "to", rows)
-	}
+	return rows
 }
 
 func (r Result) writeVerdict(b *strings.Builder) {
@@ -69,7 +69,7 @@ func (r Result) writeVerdict(b *strings.Builder) {
 		fmt.Fprintf(b, "    %s\n", r.deeds())
 	}
 	if len(r.Queue) > 0 {
-		fmt.Fprintf(b, "    at most %s waited to be accepted, %s dropped\n", figures.Grouped(uint64(r.deepest())), figures.Grouped(r.QueueDrops))
+		fmt.Fprintf(b, "    at most %s waited to be accepted, %s dropped\n", figures.Grouped(uint64(figures.Deepest(r.Queue, r.rows()))), figures.Grouped(r.QueueDrops))
 	}
 }
 
@@ -88,18 +88,4 @@ func (r Result) deeds() string {
 		parts = append(parts, fmt.Sprintf("%d %s", counts[verdict], verdict))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// deepest is the greatest depth of the accept queue.
-func (r Result) deepest() uint32 {
-	var most uint32
-	for _, p := range r.Queue {
-		most = max(most, p.Depth)
-	}
-	for _, a := range r.Attempts {
-		if a.QueueMaxDepth != nil {
-			most = max(most, *a.QueueMaxDepth)
-		}
-	}
-	return most
 }
