@@ -80,6 +80,7 @@ var rooms = []room{
 	{path: "internal/corpus"},                          // a command of ours
 	{path: "internal/leaktest", others: []string{sys}}, // of tests
 	{path: "internal/golden"},                          // as well
+	{path: "internal/numbers"},                         // as well
 	{path: "internal/systemdtest", others: []string{sys}},
 	{path: "internal/units"},    // is its tests
 	{path: "internal/programs"}, // as well

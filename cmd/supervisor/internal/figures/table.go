@@ -19,7 +19,7 @@ type Sum struct {
 // of each kind. after is how long an upgrade has an influence; 0 if there was
 // none.
 func WriteTraffic(b *strings.Builder, traffic []Traffic, sum Sum, after time.Duration) {
-	const row = "%-15s%9s%7s%s%s"
+	const row = "%-15s %8s %6s%s%s"
 	header := ""
 	columns := fmt.Sprintf("%6s%6s%6s%6s", "p50", "p99", "p99.9", "max")
 	second := columns

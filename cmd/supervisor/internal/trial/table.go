@@ -36,9 +36,26 @@ Latency is counted from when a request was due; for slow requests and streams,
 from when it was sent. This side ran on:
 %v
 `, r.Machine)
+	r.writeLateness(&b)
 	r.writeVerdict(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// late is from which start lag on, of one request in a hundred, the reader should
+// know of it: pauses of a machine that has time to spare are shorter.
+const late = 10 * time.Millisecond
+
+// writeLateness tells where this side did not keep the times of the requests, so
+// that nobody takes its own limit for that of the service.
+func (r Result) writeLateness(b *strings.Builder) {
+	if r.StartLag.P99MS < float64(late.Milliseconds()) {
+		return
+	}
+	fmt.Fprintf(b, `This side could not keep the rate: one request in a hundred was %.0f ms late or
+more, at most %.0f ms, which is part of the latencies. Lower the rates, or send
+from a machine with time to spare.
+`, r.StartLag.P99MS, r.StartLag.MaxMS)
 }
 
 // rows are what is shown of the attempts.

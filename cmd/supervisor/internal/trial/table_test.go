@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,6 +50,24 @@ func TestTable(t *testing.T) {
 		}
 		golden.Compare(t, *update, name+".txt", b.String())
 		golden.Width(t, b.String(), 79)
+	}
+}
+
+// TestTableTellsOfALateSender: its limit must not be taken for the service's.
+func TestTableTellsOfALateSender(t *testing.T) {
+	t.Parallel()
+	for p99, tells := range map[float64]bool{0: false, 9.9: false, 10: true, 850.4: true} {
+		r := someResult()
+		r.StartLag = load.Latency{Count: 100, P99MS: p99, MaxMS: 2 * p99}
+		var b strings.Builder
+		if err := r.WriteTable(&b); err != nil {
+			t.Fatal(err)
+		}
+		golden.Width(t, b.String(), 79)
+		want := fmt.Sprintf("could not keep the rate: one request in a hundred was %.0f ms late", p99)
+		if strings.Contains(b.String(), "could not keep") != tells || tells && !strings.Contains(b.String(), want) {
+			t.Errorf("%v ms late:\n%s", p99, b.String())
+		}
 	}
 }
 
