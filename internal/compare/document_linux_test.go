@@ -220,19 +220,25 @@ func cell(text string) string {
 
 func (r *results) undoneTable() string {
 	var t table
-	t.head("supervisor, defaults", "faults", "undone", "median ms", "p99 ms", "requests", "without a good answer")
+	t.head("supervisor, defaults", "faults", "undone", "from the fault to a good answer: median ms", "p99 ms",
+		"from the trip until the old version has resumed, as it reports itself: median ms", "p99 ms", "requests", "without a good answer")
 	for _, f := range faults() {
 		o, ok := r.undone[f.title]
 		if !ok {
 			continue
 		}
-		var all []float64
-		for _, d := range o.trips {
-			all = append(all, milliseconds(d))
-		}
-		t.row(f.title, fmt.Sprint(o.begun), fmt.Sprint(len(all)), figure(quantile(all, 0.5)), figure(quantile(all, 0.99)), grouped(o.requests), grouped(o.lost))
+		back, resumed := inMilliseconds(o.trips), inMilliseconds(o.resumed)
+		t.row(f.title, fmt.Sprint(o.begun), fmt.Sprint(len(o.trips)), figure(quantile(back, 0.5)), figure(quantile(back, 0.99)),
+			figure(quantile(resumed, 0.5)), figure(quantile(resumed, 0.99)), grouped(o.requests), grouped(o.lost))
 	}
 	return t.String()
+}
+
+func inMilliseconds(all []time.Duration) (figures []float64) {
+	for _, d := range all {
+		figures = append(figures, milliseconds(d))
+	}
+	return figures
 }
 
 // abouts say of each peer how it was run.
