@@ -22,6 +22,8 @@ func TestProgress(t *testing.T) {
 	none := perMS(0, 0, 0)
 	slow := make([]uint64, SojournBuckets)
 	slow[10] = 100 // about a second
+	mixed := make([]uint64, SojournBuckets)
+	mixed[4], mixed[10] = 600, 400
 	tests := []struct {
 		name               string
 		active             []Count
@@ -40,7 +42,15 @@ func TestProgress(t *testing.T) {
 		{"the active one has no durations", []Count{{Accepted: 1000, Finished: 1000}}, perMS(1, 0, never), none, 0, -1},
 		{"the active one is new", []Count{serving(19, 19)}, perMS(1, 0, never), none, 0, -1},
 		{"a tenth is open for long", []Count{serving(1000, 900)}, perMS(1, 0, never), none, -1, 310 * ms},
-		{"more are open for long", []Count{serving(1000, 880)}, perMS(1, 0, never), none, 0, -1},
+		{"more are open for long", []Count{serving(1000, 880)}, perMS(1, 0, never), none, -1, 510 * ms},
+		{"nearly half are open for long", []Count{serving(1000, 510)}, perMS(1, 0, never), none, -1, 900 * ms},
+		{"more than half are open for long", []Count{serving(1000, 490)}, perMS(1, 0, never), none, 0, -1},
+		{"two of five are closed after a second", []Count{{Accepted: 1000, Finished: 1000, Durations: mixed}}, perMS(1, 0, never), none, -1, 700 * ms},
+		{"a swarm of long ones, and nobody else", []Count{serving(1000, 510)}, perMS(1, 0, 99*ms), none, 600 * ms, -1},
+		{"many come at once to the active one", []Count{serving(1000, 1000), serving(1100, 1045)}, perMS(1, 0, never), none, -1, 310 * ms},
+		{"many of those are long", []Count{serving(1000, 1000), serving(1100, 1042)}, perMS(1, 0, never), none, -1, 510 * ms},
+		{"works and blocks while a third is long", []Count{serving(1000, 660)}, perMS(1, 0, never), perMS(1, 0, time.Second), 10 * ms, 1700 * ms},
+		{"a third is long, the active one is young", []Count{serving(50, 33)}, perMS(1, 0, never), none, 0, -1},
 		{"connections are open for a second", []Count{{Accepted: 100, Finished: 100, Durations: slow}}, perMS(1, 0, never), none, 2010 * ms, 4106 * ms},
 		{"the active one is stuck as well", []Count{serving(1000, 1000), serving(1050, 1010)}, perMS(1, 0, never), none, 0, -1},
 		{"the active one goes on", []Count{serving(1000, 1000), serving(1050, 1040)}, perMS(1, 0, never), none, -1, 310 * ms},
@@ -76,26 +86,43 @@ func near(got, want time.Duration) bool {
 
 func FuzzProgress(f *testing.F) {
 	f.Add([]byte{10, 8, 0, 255, 8, 0, 255, 8, 0, 255, 8, 0})
+	f.Add([]byte{200, 0, 254, 200, 15, 254, 200, 15, 0, 200, 15, 0, 200, 15, 0, 200, 15, 0, 200, 15, 0, 200, 15, 0, 200, 15, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p := NewProgress(100 * ms)
 		active := serving(1000, 1000)
 		p.Typical(active)
 		var candidate Count
+		var accepted uint64 // when it finished one
 		var at, finished time.Duration
 		for ; len(data) >= 3; data = data[3:] {
 			at += time.Duration(data[0]) * ms
 			candidate.Accepted += uint64(data[1] % 16)
 			if done := uint64(data[2]); done < 16 && done > 0 {
-				candidate.Finished, finished = candidate.Finished+done, at
+				candidate.Finished, accepted, finished = candidate.Finished+done, candidate.Accepted, at
 			}
 			_, state := p.Observe(at, candidate)
-			if state == Stuck && (candidate.Accepted < 8 || at-finished < 300*ms) {
-				t.Fatalf("at %v: stuck, last finished at %v: %+v", at, finished, candidate)
+			least := p.held
+			if state == Stuck && (candidate.Accepted-accepted < least.accepted || at-finished < least.patience(100*ms) || least.within == 0) {
+				t.Fatalf("at %v: stuck, last finished at %v, held to %+v: %+v", at, finished, least, candidate)
 			}
-			if data[2] == 255 { // the active one reports
+			switch data[2] { // the active one reports
+			case 255:
 				active.Accepted, active.Durations[data[0]%SojournBuckets] = active.Accepted+9, active.Durations[data[0]%SojournBuckets]+9
 				p.Typical(active)
+			case 254: // of connections that are open
+				active.Accepted += uint64(data[0])
+				p.Typical(active)
+			}
+			if closed := sumUp(active.Durations); p.held.within > 0 && float64(closed) < p.held.part*float64(active.Accepted) {
+				t.Fatalf("held to %+v, but only %d of %d are closed", p.held, closed, active.Accepted)
 			}
 		}
 	})
+}
+
+func sumUp(buckets []uint64) (sum uint64) {
+	for _, n := range buckets {
+		sum += n
+	}
+	return sum
 }

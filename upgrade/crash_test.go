@@ -59,12 +59,14 @@ func (w *world) crashes() []Recovered {
 		}
 		all = longer
 	}
-	var ending []Survivor
+	var ending, late []Survivor
 	for role, g := range w.m.all {
 		s := Survivor{Generation: g.number, Ready: g.ready, CanPause: g.canPause}
 		if role == RoleDraining || role == RoleKilled {
 			s.Draining = true
 			ending = append(ending, s)
+			s.Ready = true
+			late = append(late, s)
 			continue
 		}
 		add(func(s Survivor) [][]Survivor {
@@ -83,7 +85,7 @@ func (w *world) crashes() []Recovered {
 			for i := range mute {
 				mute[i] = Survivor{Generation: mute[i].Generation, Mute: true}
 			}
-			return [][]Survivor{nil, mute, ending}
+			return [][]Survivor{nil, mute, ending, late}
 		}, Survivor{})
 	}
 	return all

@@ -190,12 +190,14 @@ type (
 		ID         uint64
 	}
 	// Drain: Final tells that no other generation will accept from the
-	// listeners any more.
+	// listeners any more, Again that the generation may have been told before and
+	// does not get more time by this.
 	Drain struct {
 		Generation int
 		ID         uint64
 		Deadline   time.Duration
 		Final      bool
+		Again      bool
 	}
 	// Terminate sends SIGTERM to the process, Kill SIGKILL to all of its group.
 	Terminate struct{ Generation int }

@@ -150,7 +150,7 @@ func (w *world) key() string {
 		var keys []string
 		before := len(b)
 		for _, g := range slot {
-			flags(g.mute, g.terminated, g.drained, w.told[g.number] == toldKill)
+			flags(g.ready, g.mute, g.terminated, g.drained, w.told[g.number] == toldKill)
 			keys = append(keys, string(append(b[before:], waits(g)...)))
 			b = b[:before]
 		}
@@ -243,7 +243,11 @@ func (w *world) step(e Event) string {
 			w.leaving = with(w.leaving, e.Generation, true)
 		}
 	}
+	stopping, unready := w.m.stopping, w.unready(e)
 	actions := w.m.Step(e)
+	if wrong := wrongHaste(actions, stopping, unready); wrong != "" {
+		return wrong
+	}
 	for _, a := range actions {
 		if wrong := w.take(a); wrong != "" {
 			return wrong
@@ -275,6 +279,40 @@ func (w *world) step(e Event) string {
 		return wrong
 	}
 	return w.wrong()
+}
+
+// unready is the generation of which e tells that it is ready, if it drains and
+// nobody knew that; 0 for none.
+func (w *world) unready(e Event) int {
+	n, mute := 0, false
+	switch e := e.(type) {
+	case SaidReady:
+		n = e.Generation
+	case Rejoined:
+		if e.Ready {
+			n, mute = e.Generation, true
+		}
+	}
+	if g := w.m.find(n); w.m.role(n) != RoleDraining || g.ready || g.mute != mute {
+		return 0
+	}
+	return n
+}
+
+// wrongHaste: a generation that drains and turns out to be ready may hold
+// connections, and gets the time of a drain; but nothing prolongs a stop.
+func wrongHaste(actions []Action, stopping bool, unready int) string {
+	if unready == 0 {
+		return ""
+	}
+	longer := slices.ContainsFunc(actions, func(a Action) bool {
+		d, ok := a.(Drain)
+		return ok && d.Generation == unready && d.Deadline == Policy{}.WithDefaults().DrainTimeout && !d.Again
+	})
+	if longer == stopping {
+		return fmt.Sprintf("generation %d is ready too late, gets the time of a drain: %t, while stopping: %t", unready, longer, stopping)
+	}
+	return ""
 }
 
 // wrongTurn: a generation counts as paused or as resumed only once it has said

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +138,31 @@ func TestClockThatIsSetCutsNoDrain(t *testing.T) {
 				t.Errorf("the generation that drains heard %q", said)
 			}
 		})
+	}
+}
+
+// TestReadyTooLateHasTheTimeOfADrain: a generation that was told to end quickly is
+// told anew. That is more time than it had, which a drain told again never gives.
+func TestReadyTooLateHasTheTimeOfADrain(t *testing.T) {
+	t.Parallel()
+	d := &dummy{}
+	m := lived(t, toIdle...)
+	for _, e := range []Event{Requested{Request: 1, Kind: KindUpgrade}, Admitted{Request: 1, Release: testRelease("v2")}} {
+		m.Step(e)
+	}
+	m.Step(TimerFired{m.deadline})
+	if m.role(2) != RoleDraining {
+		t.Fatalf("generation 2 is %q", m.role(2))
+	}
+	st := State{Service: "web", Machine: m.State(), LastRequest: 1, Generations: []ProcessState{{Generation: 1, PID: 1001},
+		{Generation: 2, PID: 1002, DrainDeadline: time.Now().Add(5 * time.Second), DrainUntil: BootTime() + 5*time.Second}}}
+	s := goesOn(t, Config{Service: "web", Policy: Policy{Bake: time.Second}, Launcher: d, From: &st})
+	s.fromProcess(SaidReady{Generation: 2})
+	if err := s.Alive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if said := d.heard(2); !slices.Contains(said, "drain 30s") {
+		t.Errorf("the generation that was ready too late heard %q", said)
 	}
 }
 

@@ -244,6 +244,11 @@ func (m *Machine) saidReady(e SaidReady) {
 	case m.restarting.is(e.Generation) && !m.restarting.generation.ready:
 		m.restarting.generation.ready, m.restarting.generation.canPause = true, e.CanPause
 		m.do(ProbeReady{e.Generation})
+	case m.role(e.Generation) == RoleDraining:
+		if g := m.find(e.Generation); !g.ready && !g.mute {
+			g.ready = true
+			m.readyTooLate(g)
+		}
 	}
 }
 
@@ -695,7 +700,7 @@ func (m *Machine) discard(g *generation) {
 	m.draining = append(m.draining, g)
 	if !g.mute { // it may accept although it has not said so: it shall not go on
 		g.command = m.nextSerial()
-		m.do(Drain{g.number, uint64(g.command), m.policy.StopGrace, m.stopping})
+		m.do(Drain{Generation: g.number, ID: uint64(g.command), Deadline: m.policy.StopGrace, Final: m.stopping})
 	}
 	m.terminate(g)
 }
@@ -703,13 +708,30 @@ func (m *Machine) discard(g *generation) {
 // drain is final when the supervisor stops: then nobody else will accept.
 func (m *Machine) drain(g *generation) {
 	m.draining = append(m.draining, g)
+	m.allowDrain(g)
+}
+
+// readyTooLate lets a generation finish what it has accepted that was told to end
+// quickly, because it was not known to have accepted anything. A stop has its own
+// time, and is not made longer.
+func (m *Machine) readyTooLate(g *generation) {
+	if m.stopping {
+		return
+	}
+	g.terminated = false
+	m.stopTimer(&g.timer)
+	m.allowDrain(g)
+}
+
+// allowDrain gives g the time that a drain has, from now on.
+func (m *Machine) allowDrain(g *generation) {
 	g.timer = m.setTimer(m.policy.DrainTimeout + m.policy.StopGrace)
 	if g.mute {
 		m.do(Terminate{g.number})
 		return
 	}
 	g.command = m.nextSerial()
-	m.do(Drain{g.number, uint64(g.command), m.policy.DrainTimeout, m.stopping})
+	m.do(Drain{Generation: g.number, ID: uint64(g.command), Deadline: m.policy.DrainTimeout, Final: m.stopping})
 }
 
 func (m *Machine) terminate(g *generation) {

@@ -149,7 +149,7 @@ func (s *Supervisor) performOn(a Action) {
 	case Drain:
 		g := s.generations[a.Generation]
 		deadline := time.Now().Add(a.Deadline)
-		if g.drainDeadline.IsZero() || deadline.Before(g.drainDeadline) { // another supervisor may have set it
+		if !a.Again || g.drainDeadline.IsZero() || deadline.Before(g.drainDeadline) { // another supervisor may have set it
 			g.drainDeadline, g.drainUntil = deadline, BootTime()+a.Deadline
 		}
 		g.process.Drain(a.ID, max(0, time.Until(g.drainDeadline)), a.Final, s.machine.leaves(g.release))

@@ -122,6 +122,7 @@ func (m *Machine) interrupted() interruption {
 // whether it will go on accepting.
 func (m *Machine) count(survivors []Survivor) (goesOn func(*generation) bool) {
 	var dead []int
+	var late []*generation
 	going := map[*generation]bool{}
 	for _, g := range m.all {
 		i := slices.IndexFunc(survivors, func(s Survivor) bool { return s.Generation == g.number })
@@ -129,7 +130,9 @@ func (m *Machine) count(survivors []Survivor) (goesOn func(*generation) bool) {
 			dead = append(dead, g.number)
 			continue
 		}
-		g.heard(survivors[i])
+		if g.heard(survivors[i]) && m.role(g.number) == RoleDraining {
+			late = append(late, g)
+		}
 		going[g] = !survivors[i].Draining
 	}
 	for _, n := range dead {
@@ -138,18 +141,25 @@ func (m *Machine) count(survivors []Survivor) (goesOn func(*generation) bool) {
 	for _, g := range m.draining {
 		m.endAgain(g)
 	}
+	for _, g := range late {
+		m.readyTooLate(g)
+	}
 	for _, g := range m.killed {
 		m.do(Kill{g.number})
 	}
 	return func(g *generation) bool { return g != nil && going[g] }
 }
 
-// heard notes what a generation says of itself.
-func (g *generation) heard(s Survivor) {
+// heard notes what a generation says of itself, and reports whether it is news that
+// it is ready.
+func (g *generation) heard(s Survivor) (becameReady bool) {
 	g.mute = s.Mute
-	if !s.Mute {
-		g.canPause, g.ready = s.CanPause, g.ready || s.Ready
+	if s.Mute {
+		return false
 	}
+	becameReady = s.Ready && !g.ready
+	g.canPause, g.ready = s.CanPause, g.ready || s.Ready
+	return becameReady
 }
 
 // bury takes a generation out of its slot; what follows is for others to decide.
@@ -196,7 +206,7 @@ func (m *Machine) drainAgain(g *generation) {
 		limit = m.policy.StopGrace
 	}
 	g.command = m.nextSerial()
-	m.do(Drain{g.number, uint64(g.command), limit, m.stopping})
+	m.do(Drain{Generation: g.number, ID: uint64(g.command), Deadline: limit, Final: m.stopping, Again: true})
 }
 
 // settle ends an upgrade of which nothing has been undone yet, or begins to undo
@@ -309,10 +319,13 @@ func (m *Machine) rejoined(e Rejoined) {
 	if g == nil || !g.mute {
 		return
 	}
-	g.heard(Survivor{Ready: e.Ready, CanPause: e.CanPause})
+	becameReady := g.heard(Survivor{Ready: e.Ready, CanPause: e.CanPause})
 	switch role := m.role(e.Generation); {
 	case role == RoleDraining:
 		m.drainAgain(g)
+		if becameReady {
+			m.readyTooLate(g)
+		}
 	case role == RoleCandidate && e.Draining: // only a rollback has one that was mute
 		m.candidate = nil
 		m.discard(g)

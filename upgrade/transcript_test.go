@@ -313,7 +313,7 @@ func describe(a Action, timers map[TimerID]string) string {
 	case Resume:
 		return fmt.Sprintf("resume %d", a.Generation)
 	case Drain:
-		return fmt.Sprintf("drain %d within %v%s", a.Generation, a.Deadline, when(a.Final, ", final"))
+		return fmt.Sprintf("drain %d within %v%s%s", a.Generation, a.Deadline, when(a.Final, ", final"), when(a.Again, ", again"))
 	case SetTimer:
 		return fmt.Sprintf("set timer %s %v%s", timers[a.Timer], a.After, when(a.Jitter, " with jitter"))
 	case StopTimer:

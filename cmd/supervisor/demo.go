@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -100,49 +99,6 @@ func (f *demoFlags) show(r demo.Result) error {
 		fmt.Fprintf(f.e.err, "error: %s\n", problem)
 	}
 	return json.NewEncoder(f.e.out).Encode(r)
-}
-
-// A picture is the file of --plot. Nil, and then nothing is done, without it.
-type picture struct{ file *os.File }
-
-// openPicture opens the file before the run, so that it is known that it can be
-// written, but leaves an older picture in it until there is a new one.
-func openPicture(name string) (*picture, error) {
-	if name == "" {
-		return nil, nil
-	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
-	if err != nil {
-		return nil, fmt.Errorf("cannot draw: %w", err)
-	}
-	return &picture{file}, nil
-}
-
-// draw has what is in the file replaced by what by draws.
-func (p *picture) draw(by func(io.Writer) error) error {
-	if p == nil {
-		return nil
-	}
-	err := p.file.Truncate(0)
-	if err == nil {
-		err = by(p.file)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot draw %s: %w", p.file.Name(), err)
-	}
-	return nil
-}
-
-// close removes the file if nothing was drawn.
-func (p *picture) close() error {
-	if p == nil {
-		return nil
-	}
-	info, err := p.file.Stat()
-	if err == nil && info.Mode().IsRegular() && info.Size() == 0 {
-		err = os.Remove(p.file.Name())
-	}
-	return errors.Join(err, p.file.Close())
 }
 
 // exitSignal and the number of a signal make the exit status of a command that

@@ -15,6 +15,7 @@ import (
 
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/internal/load"
+	"example.com/supervisor/internal/numbers"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
 )
@@ -141,10 +142,10 @@ func (e *endurance) atRest(status upgrade.Status) []figure {
 		{"files in the run directory", len(files), 0, ""},
 		{"bytes of the state", int(state.Size()), 1024, ""},
 		{"lines of the metrics", strings.Count(metrics, "\n"), 10, ""},
-		{"goroutines", int(value(e, metrics, "go_goroutines")), 4, ""},
-		{"threads", int(value(e, metrics, "go_threads")), 8, ""},
-		{"heap", int(value(e, metrics, "go_memstats_heap_inuse_bytes")) >> 10, 4 << 10, " KiB"},
-		{"resident", int(value(e, metrics, "process_resident_memory_bytes")) >> 10, 8 << 10, " KiB"},
+		{"goroutines", int(numbers.FromMetrics(e, metrics, "go_goroutines")), 4, ""},
+		{"threads", int(numbers.FromMetrics(e, metrics, "go_threads")), 8, ""},
+		{"heap", int(numbers.FromMetrics(e, metrics, "go_memstats_heap_inuse_bytes")) >> 10, 4 << 10, " KiB"},
+		{"resident", int(numbers.FromMetrics(e, metrics, "process_resident_memory_bytes")) >> 10, 8 << 10, " KiB"},
 		{"environment", len(readProc(e, status.PID, "environ")), 32, " bytes"},
 	}
 }
@@ -186,19 +187,6 @@ func (e *endurance) groups() (n int) {
 		if entry.IsDir() {
 			n++
 		}
-	}
-	return n
-}
-
-func value(tb testing.TB, metrics, name string) float64 {
-	tb.Helper()
-	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(metrics)
-	if found == nil {
-		tb.Fatalf("there is no metric %s", name)
-	}
-	n, err := strconv.ParseFloat(found[1], 64)
-	if err != nil {
-		tb.Fatal(err)
 	}
 	return n
 }

@@ -1,18 +1,17 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"example.com/supervisor/internal/load"
+	"example.com/supervisor/internal/numbers"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
 )
@@ -35,8 +34,8 @@ const (
 // whose listener a socket unit holds, and whose generations crash too.
 func TestFiftyKills(t *testing.T) {
 	t.Parallel()
-	count := numberFrom(t, killsEnv, fewKills)
-	seed := numberFrom(t, seedEnv, uint64(time.Now().UnixNano())%1e6)
+	count := numbers.FromEnv(t, killsEnv, fewKills)
+	seed := numbers.FromEnv(t, seedEnv, uint64(time.Now().UnixNano())%1e6)
 	t.Logf("%d kills, drawn from %s=%d", count, seedEnv, seed)
 	program := misbehaveIn(t)
 	t.Run("shell loop", func(t *testing.T) {
@@ -57,15 +56,6 @@ func TestFiftyKills(t *testing.T) {
 		l.held = holdSocket(t)
 		l.outlives(drawKills(seed+1, count/2, append(uncrashed(program), deed{name: "a crash", kind: crashes})))
 	})
-}
-
-func numberFrom(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	n, err := strconv.ParseUint(cmp.Or(os.Getenv(name), strconv.FormatUint(otherwise, 10)), 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }
 
 // holdSocket opens a listener that lives as long as the test. It blocks: of one

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -62,6 +64,7 @@ func newLoadCommand(e environment) *cobra.Command {
 	for _, name := range []string{"upgrade-every", "exec-every"} {
 		flags.Lookup(name).DefValue = "" // never
 	}
+	flags.BoolVar(&f.request.Force, "force", false, "with --upgrade-every: upgrade although admission objects to the moment, for example because of the load")
 	f.after = time.Second
 	flags.Var((*config.Duration)(&f.after), "after", "`TIME` after the beginning of an upgrade or a command that it has an influence")
 	flags.BoolVar(&f.json, "json", false, "print the result as one JSON object")
@@ -131,7 +134,7 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 // of it. It reports whether all was well.
 func (f *loadFlags) measure(stopping *stops, c trial.Config) (well bool, err error) {
 	if err := c.Load.Reach(stopping.ctx); err != nil {
-		return false, err
+		return false, withFlags(err)
 	}
 	picture, err := openPicture(f.plot)
 	if err != nil {
@@ -139,9 +142,19 @@ func (f *loadFlags) measure(stopping *stops, c trial.Config) (well bool, err err
 	}
 	result, err := trial.Run(stopping.ctx, stopping.hurry, c)
 	if err == nil {
-		err = errors.Join(f.show(result), picture.draw(result.WritePlot))
+		err = errors.Join(picture.draw(result.WritePlot), f.show(result)) // who shows to a pipe that is closed ends there
 	}
 	return result.OK, errors.Join(err, picture.close())
+}
+
+// withFlags adds to the error of a service that cannot be reached what can be
+// given to reach it.
+func withFlags(err error) error {
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) {
+		return fmt.Errorf("%w; --ca names a file of authorities to trust, --insecure trusts any certificate", err)
+	}
+	return err
 }
 
 // config is the run without what is done to the service.
@@ -165,6 +178,9 @@ func (f *loadFlags) config(cmd *cobra.Command, url string) (trial.Config, error)
 // act adds to c what is done to the service.
 func (f *loadFlags) act(cmd *cobra.Command, c *trial.Config, program []string) error {
 	if f.execEvery > 0 {
+		if _, err := exec.LookPath(program[0]); err != nil {
+			return fmt.Errorf("cannot find the command behind --: %w", err)
+		}
 		c.Every, c.Actor = f.execEvery, trial.Command{Words: program}
 	}
 	if f.upgradeEvery == 0 && f.socket == "" && f.service == "" {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -203,12 +204,16 @@ func splitURL(text string) (target, path string, err error) {
 		return text, "", nil
 	}
 	if !ok {
-		return "", "", fmt.Errorf("%q is no URL; for example http://127.0.0.1:8080/", text)
+		return "", "", fmt.Errorf("%q is no URL: no scheme; is it http://%s?", text, text)
 	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
 		return "", "", fmt.Errorf("%q is no URL: %w", text, errors.Unwrap(err))
+	case u.Hostname() == "" && u.Port() == "":
+		return "", "", fmt.Errorf("%q names no host; for example http://127.0.0.1:8080/", text)
+	case u.Port() != "" && !isPort(u.Port()):
+		return "", "", fmt.Errorf("%q has a port that is not from 1 to 65535", text)
 	case u.User != nil:
 		return "", "", errors.New("the URL has a user in it; give --header \"Authorization: ...\"")
 	case u.Fragment != "" || strings.Contains(rest, "#"):
@@ -222,4 +227,9 @@ func splitURL(text string) (target, path string, err error) {
 		return "", "", errors.New("tcp:// has no path")
 	}
 	return scheme + "://" + u.Host, path, nil
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }

@@ -16,6 +16,7 @@ import (
 
 	"example.com/supervisor/cmd/supervisor/internal/control"
 	"example.com/supervisor/fdpass"
+	"example.com/supervisor/internal/golden"
 	"example.com/supervisor/systemd"
 	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
@@ -168,7 +169,7 @@ func TestNotifications(t *testing.T) {
 			t.Parallel()
 			n := newNotified(t, c.flags...)
 			c.play(n)
-			golden(t, filepath.Join("notify", strings.ReplaceAll(name, " ", "-")+".txt"), n.story())
+			golden.Compare(t, *update, filepath.Join("notify", strings.ReplaceAll(name, " ", "-")+".txt"), n.story())
 		})
 	}
 }

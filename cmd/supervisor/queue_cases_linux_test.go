@@ -19,6 +19,7 @@ type badCandidate struct {
 	name  string
 	flags []string // of the candidate
 	setup setup
+	kept  int // clients that keep a connection to the active generation open
 	// mayCut: it accepts connections and does not finish them. Nobody else can.
 	mayCut bool
 }
@@ -35,6 +36,7 @@ func TestBadCandidateIsUndone(t *testing.T) {
 		{name: "stalls after a second", flags: []string{"-stall-after", "1s"}, setup: setup{flags: []string{"--bake", "4s"}}},
 		{name: "blocks its handlers at once", flags: []string{"-block-handlers-after", "0"}, mayCut: true},
 		{name: "blocks its handlers later", flags: []string{"-block-handlers-after", "200"}, setup: setup{flags: []string{"--bake", "4s"}}, mayCut: true},
+		{name: "blocks its handlers later, while many connections are long", flags: []string{"-block-handlers-after", "200"}, setup: setup{flags: []string{"--bake", "4s"}}, kept: steady / 4, mayCut: true},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.isUndone(t, misbehave) })
 	}
@@ -57,6 +59,11 @@ func (c badCandidate) isUndone(t *testing.T, misbehave string) {
 		c.setup.flags = append(c.setup.flags, "--drain-timeout", "1s")
 	}
 	r := startRig(t, misbehave, c.setup)
+	if c.kept > 0 {
+		kept := r.load(load.Traffic{Pattern: load.KeepAlive, Clients: c.kept, Rate: 1})
+		r.answered(kept, uint64(c.kept))
+		defer func() { r.failed(kept, 0) }() // none of them is the candidate's
+	}
 	run := r.arrivals(steady)
 	r.answered(run, steady/2)
 	var report upgrade.Report

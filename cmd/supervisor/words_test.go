@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/supervisor/cmd/supervisor/internal/control"
+	"example.com/supervisor/internal/golden"
 	"example.com/supervisor/upgrade"
 )
 
@@ -161,7 +162,7 @@ func TestStatusForAPerson(t *testing.T) {
 		}
 		out.WriteString("====\n")
 	}
-	golden(t, "status.txt", out.String())
+	golden.Compare(t, *update, "status.txt", out.String())
 }
 
 func TestProgressShowsALineAStep(t *testing.T) {

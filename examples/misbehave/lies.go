@@ -21,6 +21,7 @@ type lies struct {
 	ignorePause  bool
 	ignoreResume bool
 	ignoreDrain  bool
+	readyLate    bool
 
 	raw        int // the channel's descriptor
 	supervisor *fdpass.Conn
@@ -36,12 +37,13 @@ func (l *lies) flags() {
 	flag.BoolVar(&l.ignorePause, "ignore-pause", false, "do not hear pause")
 	flag.BoolVar(&l.ignoreResume, "ignore-resume", false, "do not hear resume")
 	flag.BoolVar(&l.ignoreDrain, "ignore-drain", false, "do not hear drain")
+	flag.BoolVar(&l.readyLate, "ready-late", false, "accept without saying ready, and say it when drain comes, as if the two had crossed")
 }
 
 // told reports whether there is any lie to tell.
 func (l *lies) told() bool {
 	return l.protocol != fdpass.Protocol || l.wrongCookies || l.garbage || l.closes || l.floods ||
-		l.ignorePause || l.ignoreResume || l.ignoreDrain
+		l.ignorePause || l.ignoreResume || l.ignoreDrain || l.readyLate
 }
 
 // begin makes package service speak to this program instead of the supervisor.
@@ -113,6 +115,8 @@ func (l *lies) up(m fdpass.Message) fdpass.Message {
 
 func (l *lies) insteadOfReady() fdpass.Message {
 	switch {
+	case l.readyLate:
+		return nil
 	case l.garbage:
 		_, _ = syscall.Write(l.raw, []byte("this is no JSON"))
 		return nil
@@ -144,6 +148,9 @@ func (l *lies) down(m fdpass.Message) fdpass.Message {
 	case fdpass.Drain:
 		if l.ignoreDrain {
 			return nil
+		}
+		if l.readyLate {
+			_ = l.supervisor.Send(fdpass.Ready{})
 		}
 	}
 	return m

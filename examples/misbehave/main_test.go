@@ -346,6 +346,12 @@ func TestEachFlagIsAFault(t *testing.T) {
 			v.wantSilence()
 			v.wantService()
 		}},
+		{"-ready-late", func(v *victim) {
+			v.wantSilence()
+			v.wantService()
+			v.send(fdpass.Drain{ID: 1, DeadlineMS: 100})
+			v.wantReady()
+		}},
 		{"-ignore-term", func(v *victim) {
 			v.wantReady()
 			v.wantService()

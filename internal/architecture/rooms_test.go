@@ -77,8 +77,10 @@ var rooms = []room{
 	{path: "internal/load", others: []string{sys, histogram, xnet}}, // of net: the frames of HTTP/2
 	{path: "internal/load/plot", ours: []string{"internal/load"}, others: []string{plot}},
 	{path: "internal/architecture"},
-	{path: "internal/corpus"},   // a command of ours
-	{path: "internal/leaktest"}, // of tests
+	{path: "internal/corpus"},                          // a command of ours
+	{path: "internal/leaktest", others: []string{sys}}, // of tests
+	{path: "internal/golden"},                          // as well
+	{path: "internal/numbers"},                         // as well
 	{path: "internal/systemdtest", others: []string{sys}},
 	{path: "internal/units"},    // is its tests
 	{path: "internal/programs"}, // as well

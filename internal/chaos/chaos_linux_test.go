@@ -1,19 +1,18 @@
 package chaos
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"example.com/supervisor/internal/leaktest"
+	"example.com/supervisor/internal/numbers"
 	"example.com/supervisor/internal/rig"
 )
 
@@ -35,7 +34,7 @@ const (
 // At the end nothing has grown, and nothing is left.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	seed, steps := numberFrom(t, seedEnv, uint64(time.Now().UnixNano())%1e6), numberFrom(t, stepsEnv, fewSteps)
+	seed, steps := numbers.FromEnv(t, seedEnv, uint64(time.Now().UnixNano())%1e6), numbers.FromEnv(t, stepsEnv, fewSteps)
 	t.Logf("%s=%d, %d steps", seedEnv, seed, steps)
 	binary, program := rig.Build(t, rig.Command), rig.Build(t, "example.com/supervisor/examples/misbehave")
 	for _, w := range []world{shellLoop, socketUnit} {
@@ -48,7 +47,7 @@ func TestChaos(t *testing.T) {
 				}
 			})
 			p := open(t, w, binary, program)
-			before := p.descriptors()
+			before := p.Descriptors()
 			for i, s := range script {
 				at = i
 				t.Logf("step %d of %d:\n%v", i+1, len(script), s)
@@ -60,15 +59,6 @@ func TestChaos(t *testing.T) {
 			p.close(before)
 		})
 	}
-}
-
-func numberFrom(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	n, err := strconv.ParseUint(cmp.Or(os.Getenv(name), strconv.FormatUint(otherwise, 10)), 10, 32)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }
 
 // replay says what was played, the last step being the one that failed, and how to
@@ -124,16 +114,6 @@ func copyOf(t testing.TB, program, file string) string {
 	return file
 }
 
-// descriptors counts those of the supervisor.
-func (p *player) descriptors() int {
-	p.Helper()
-	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
-	if err != nil {
-		p.Fatal(err)
-	}
-	return len(open)
-}
-
 // close brings all to what it was at first, compares, and stops.
 func (p *player) close(before int) {
 	p.Helper()
@@ -144,7 +124,7 @@ func (p *player) close(before int) {
 	}
 	after := 0
 	p.Poll("as many descriptors as at first", func() bool {
-		after = p.descriptors()
+		after = p.Descriptors()
 		return after <= before+2 // the previous release's file, and whoever asks
 	}, func() any { return fmt.Sprintf("%d, and %d at first", after, before) })
 	report := p.traffic.run.Stop()

@@ -17,6 +17,8 @@ type fault struct {
 	undo func(*scene)
 	// fatal: its process ends in the midst of what it does.
 	fatal bool
+	// turns: a fault of the new generation that ends an upgrade as soon as it is seen.
+	turns bool
 	// keeps: a candidate that starts stays where it is held, because it fails by that.
 	keeps bool
 	// warm is how many requests are answered before it, so that the supervisor knows
@@ -74,12 +76,12 @@ func generationFaults(of func(*scene) int) []fault {
 	ends := func(what string) func(*scene) { return func(s *scene) { s.orderToEnd(of(s), what) } }
 	signal := func(sig syscall.Signal) func(*scene) { return func(s *scene) { s.signal(of(s), sig) } }
 	return []fault{
-		{name: "the %s generation exits", inject: ends("exit"), fatal: true},
-		{name: "the %s generation is killed (SIGKILL)", inject: signal(syscall.SIGKILL), fatal: true},
+		{name: "the %s generation exits", inject: ends("exit"), fatal: true, turns: true},
+		{name: "the %s generation is killed (SIGKILL)", inject: signal(syscall.SIGKILL), fatal: true, turns: true},
 		{name: "the %s generation is stopped (SIGSTOP)", inject: signal(syscall.SIGSTOP), undo: signal(syscall.SIGCONT), fatal: true, flags: watchful()},
 		{name: "the %s generation hangs", inject: order("hang"), fatal: true, keeps: true, flags: watchful()},
 		{name: "the handlers of the %s generation hang", inject: order("block-handlers"), fatal: true, warm: 500, flags: append(watchful(), "--bake", "3s")},
-		{name: "the %s generation closes its listener", inject: order("close")},
+		{name: "the %s generation closes its listener", inject: order("close"), turns: true},
 		{name: "the %s generation calls shutdown(2) on it", inject: order("shutdown")},
 		{name: "the %s generation clears O_NONBLOCK", inject: order("set-blocking")},
 		{name: "the %s generation shrinks the backlog", inject: order("shrink")},
@@ -88,7 +90,7 @@ func generationFaults(of func(*scene) int) []fault {
 		{name: "the %s generation forks holders of the listener", inject: order("fork")},
 		{name: "the %s generation ignores SIGTERM and the drain", inject: order("ignore-term"), fatal: true},
 		{name: "the %s generation lies on the channel", inject: order("lie"), fatal: true, keeps: true, flags: watchful()},
-		{name: "the %s generation floods the channel", inject: order("flood")},
+		{name: "the %s generation floods the channel", inject: order("flood"), turns: true},
 		{name: "the %s generation stops reading the channel", inject: order("deaf"), undo: func(s *scene) { s.tell(of(s), "hear") }},
 	}
 }

@@ -35,8 +35,8 @@ func memoryFaults(of func(*scene) int) []fault {
 		}
 	}
 	return []fault{
-		{name: "the %s generation gets no more memory (RLIMIT_DATA)", inject: needs(denied), fatal: true},
-		{name: "the %s generation exceeds its memory.max", inject: needs((*scene).group), fatal: true, notRun: needsMemoryController},
+		{name: "the %s generation gets no more memory (RLIMIT_DATA)", inject: needs(denied), fatal: true, turns: true},
+		{name: "the %s generation exceeds its memory.max", inject: needs((*scene).group), fatal: true, turns: true, notRun: needsMemoryController},
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 func play(t *testing.T, built programs, f fault, p phase, want expectation) observation {
 	t.Helper()
 	s := setUp(t, built, f, p)
+	defer s.undo() // or nothing could be ended, if the fault missed or the run failed
 	supervises := s.PID()
 	var o observation
 	reached := s.fall()
@@ -31,9 +32,7 @@ func play(t *testing.T, built programs, f fault, p phase, want expectation) obse
 	}
 	s.remedy(want.remedy, &o)
 	well := s.recovers(want.remedy, supervises, &o)
-	if f.undo != nil && want.remedy != remedyUndo {
-		f.undo(s)
-	}
+	s.undo()
 	o.next = s.ordinary()
 	s.clients.answered(t, 20)
 	if o.successor { // it has others
@@ -97,7 +96,7 @@ func (s *scene) remedy(r remedy, o *observation) {
 	<-time.After(lasting) // the time itself is what is wanted: the fault lasts so long at least
 	switch r {
 	case remedyUndo:
-		s.fault.undo(s)
+		s.undo()
 	case remedyForce, remedyUpgrade:
 		words := []string{"upgrade"}
 		if r == remedyForce {

@@ -30,6 +30,7 @@ type scene struct {
 	old, new int // generations; there is no new one in idle
 	attempt  *rig.Attempt
 	injected time.Time
+	fallen   bool // the fault has, and was not taken back
 	orders   map[int]*orderLine
 	late     string         // an order for a generation that had ended
 	open     map[string]int // descriptors of the supervisor before the upgrade
@@ -142,11 +143,36 @@ func (s *scene) fall() bool {
 	<-time.After(inside) // the time itself is what is wanted: clients come meanwhile
 	s.injected = time.Now()
 	s.fault.inject(s)
+	s.fallen = true
 	<-time.After(inside) // as above: the fault has its effect in this phase
+	s.turnsBack()
 	if !s.fault.keeps || s.fault.victim(s) != s.new || s.passage.step != upgrade.PhaseStart {
 		s.passage.release(s)
 	}
 	return s.late == ""
+}
+
+// turnsBack keeps the old generation's answer back in a cut-over until the supervisor
+// has seen a fault of the new one, however busy the machine. If the answer came first,
+// the fault would be one of the bake, and the upgrade rightly rolled back.
+func (s *scene) turnsBack() {
+	s.Helper()
+	if !s.fault.turns || s.passage.step != upgrade.PhaseCutOver || s.fault.victim(s) != s.new {
+		return
+	}
+	step, ok := s.attempt.Reaches(upgrade.PhaseRollback)
+	if because := fmt.Sprintf("resumes: generation %d ", s.new); !ok || !strings.HasPrefix(step.Text, because) {
+		s.object("the upgrade was not turned back by the fault: %q", step.Text)
+	}
+}
+
+// undo takes the fault back, once, if it has fallen and can be.
+func (s *scene) undo() {
+	s.Helper()
+	if s.fallen && s.fault.undo != nil {
+		s.fallen = false
+		s.fault.undo(s)
+	}
 }
 
 // asked are the words of the upgrade.

@@ -1,4 +1,4 @@
-// Package leaktest finds descriptors that tests leave open. It sees those of
+// Package leaktest finds descriptors and processes that tests leave. It sees those of
 // Linux; elsewhere it finds nothing.
 package leaktest
 

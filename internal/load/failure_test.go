@@ -99,24 +99,31 @@ func TestEachFaultIsCountedUnderItsKind(t *testing.T) {
 				r := run(t, Config{Target: s.url, Duration: 70 * time.Millisecond, Timeout: timeoutFor(row.kind), Traffic: []Traffic{
 					{Pattern: pattern, Rate: 30, Clients: 2, PayloadBytes: 20, Body: "ok\n"},
 				}})
-				l := r.Traffic[0]
-				if row.kind == "" {
-					if l.Failed > 0 || l.Unfinished > 0 {
-						t.Errorf("%+v", l)
-					}
-					return
-				}
-				if l.OK > 0 || l.Failed == 0 || r.FailedByKind[row.kind] != l.Failed {
-					t.Fatalf("%d OK, failed %v: %+v", l.OK, r.FailedByKind, l.Failures)
-				}
-				if text := l.Failures[0].First[0].Error; !strings.Contains(text, row.words) {
-					t.Errorf("the first failure is %q, which does not say %q", text, row.words)
-				}
-				if n := s.requests.Load(); n > int64(l.Requests) {
-					t.Errorf("%d requests arrived of %d: one was sent twice", n, l.Requests)
+				checkFailed(t, r, row.kind, row.words)
+				if n := s.requests.Load(); row.kind != "" && n > int64(r.Requests) {
+					t.Errorf("%d requests arrived of %d: one was sent twice", n, r.Requests)
 				}
 			})
 		}
+	}
+}
+
+// checkFailed checks that all of the only traffic failed in one way, or none of it if
+// kind is empty.
+func checkFailed(t *testing.T, r Report, kind FailureKind, words string) {
+	t.Helper()
+	l := r.Traffic[0]
+	if kind == "" {
+		if l.Failed > 0 || l.Unfinished > 0 {
+			t.Errorf("%+v", l)
+		}
+		return
+	}
+	if l.OK > 0 || l.Failed == 0 || r.FailedByKind[kind] != l.Failed {
+		t.Fatalf("%d OK, failed %v: %+v", l.OK, r.FailedByKind, l.Failures)
+	}
+	if text := l.Failures[0].First[0].Error; !strings.Contains(text, words) {
+		t.Errorf("the first failure is %q, which does not say %q", text, words)
 	}
 }
 

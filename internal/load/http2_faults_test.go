@@ -172,20 +172,9 @@ func TestEachHTTP2FaultIsCountedUnderItsKind(t *testing.T) {
 				if n := s.requests.Load(); n > int64(l.Requests+l.Resent) {
 					t.Errorf("%d requests arrived of %d, %d resent: one was sent again and not counted", n, l.Requests, l.Resent)
 				}
-				if row.kind == "" {
-					if l.Failed > 0 || l.Unfinished > 0 {
-						t.Errorf("%+v", l)
-					}
-					return
-				}
-				if l.OK > 0 || l.Failed == 0 || r.FailedByKind[row.kind] != l.Failed {
-					t.Fatalf("%d OK, failed %v: %+v", l.OK, r.FailedByKind, l.Failures)
-				}
-				if text := l.Failures[0].First[0].Error; !strings.Contains(text, row.words) {
-					t.Errorf("the first failure is %q, which does not say %q", text, row.words)
-				}
+				checkFailed(t, r, row.kind, row.words)
 				// Requests that share a connection share what befalls it.
-				if pattern != KeepAlive && (row.kind == Refused) != (l.Resent == uint64(mostAttempts-1)*l.Requests) {
+				if row.kind != "" && pattern != KeepAlive && (row.kind == Refused) != (l.Resent == uint64(mostAttempts-1)*l.Requests) {
 					t.Errorf("%d resent of %d requests", l.Resent, l.Requests)
 				}
 			})

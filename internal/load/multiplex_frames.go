@@ -8,6 +8,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
+// errNoHTTP2 is in all errors of servers that do not speak it.
+var errNoHTTP2 = errors.New("the server does not speak HTTP/2")
+
 // read takes what the server sends until nothing more comes.
 func (m *multiplex) read() {
 	for n := 0; ; n++ {
@@ -18,11 +21,11 @@ func (m *multiplex) read() {
 			m.forsake(of)
 			continue
 		case err == nil && n == 0 && f.Header().Type != http2.FrameSettings:
-			err = fmt.Errorf("the server does not speak HTTP/2: its first frame is %v", f.Header().Type)
+			err = fmt.Errorf("%w: its first frame is %v", errNoHTTP2, f.Header().Type)
 		case err == nil:
 			err = m.take(f)
 		case n == 0 && !errors.Is(err, io.EOF) && classify(err) == Other:
-			err = fmt.Errorf("the server does not speak HTTP/2: %w", err)
+			err = fmt.Errorf("%w: %w", errNoHTTP2, err)
 		}
 		if err != nil {
 			m.fail(err)

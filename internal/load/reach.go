@@ -2,13 +2,16 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"time"
 )
 
 // Reach tries once whether the server of each Traffic can be spoken to: that
 // somebody listens, that the TLS handshake succeeds where there is one, and that
-// the server speaks HTTP/2 where it should. No request is sent. The error says which target cannot be reached, and why.
+// the server speaks HTTP/2 where it should. No request is sent. The error
+// says which target cannot be reached, why, and what to look at.
 func (c Config) Reach(ctx context.Context) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("cannot start load: %w", err)
@@ -54,13 +57,18 @@ func (c Config) reach(ctx context.Context, t Traffic) error {
 
 // advice is what to try about a target that cannot be reached.
 func advice(err error) string {
-	switch classify(err) {
-	case Refused:
+	var untrusted *tls.CertificateVerificationError
+	switch kind := classify(err); {
+	case errors.Is(err, errNoHTTP2):
+		return " (is HTTP/2 turned on there, to http:// with prior knowledge? keep-alive clients speak HTTP/1.1)"
+	case errors.As(err, &untrusted):
+		return " (is its certificate of an authority that is known here, and for this name?)"
+	case kind == Refused:
 		return " (nobody listens there: is the service up, and is this its address?)"
-	case Timeout:
+	case kind == Timeout:
 		return " (no answer: does it accept, and is a firewall in between?)"
-	case TLS:
-		return " (is it https there, with a certificate of an authority that is known here?)"
+	case kind == TLS:
+		return " (is it https there?)"
 	}
 	return ""
 }

@@ -16,6 +16,13 @@ const (
 	protocolHTTP2 = "h2"
 )
 
+// hasNone reports whether the server said that it has none of the protocols that
+// it was offered (RFC 7301, 3.2). The alert's type is crypto/tls's own.
+func hasNone(err error) bool {
+	var said *net.OpError
+	return errors.As(err, &said) && said.Op == "remote error" && said.Err.Error() == "tls: no application protocol"
+}
+
 // tlsFor is how a target is spoken to. No session is resumed: every connection
 // pays for its own handshake, as the first of a client does.
 func tlsFor(base *tls.Config, to target, http2 bool) *tls.Config {
@@ -44,10 +51,16 @@ var errHandshake = errors.New("TLS handshake")
 func (d *dialer) shakeHands(ctx context.Context, raw net.Conn) (net.Conn, error) {
 	c := tls.Client(&looker{Conn: raw}, d.tls)
 	if err := c.HandshakeContext(ctx); err != nil {
+		if hasNone(err) && d.tls.NextProtos[0] == protocolHTTP2 {
+			err = fmt.Errorf("%w: %w", errNoHTTP2, err)
+		}
 		return nil, fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	want := d.tls.NextProtos[0]
 	if got := c.ConnectionState().NegotiatedProtocol; got != want && (got != "" || want == protocolHTTP2) {
+		if want == protocolHTTP2 {
+			return nil, fmt.Errorf("%w: %w: it chose protocol %q, want %q", errHandshake, errNoHTTP2, got, want)
+		}
 		return nil, fmt.Errorf("%w: the server chose protocol %q, want %q", errHandshake, got, want)
 	}
 	return c, nil

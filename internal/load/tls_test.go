@@ -136,11 +136,12 @@ func TestHandshakesThatFailAreTold(t *testing.T) {
 		trust  *tls.Config
 		http2  bool
 		words  string
+		advice string
 	}{
-		"unknown authority": {secure, nil, false, "unknown authority"},
-		"no HTTP/2":         {secure, trust, true, "protocol"},
-		"another name":      {secure, &tls.Config{RootCAs: trust.RootCAs, ServerName: "elsewhere.test"}, false, "elsewhere.test"},
-		"no TLS":            {strings.Replace(plain, "http://", "https://", 1), nil, false, "TLS handshake"},
+		"unknown authority": {secure, nil, false, "unknown authority", "known here, and for this name?"},
+		"no HTTP/2":         {secure, trust, true, "protocol", "is HTTP/2 turned on there"},
+		"another name":      {secure, &tls.Config{RootCAs: trust.RootCAs, ServerName: "elsewhere.test"}, false, "elsewhere.test", "known here, and for this name?"},
+		"no TLS":            {strings.Replace(plain, "http://", "https://", 1), nil, false, "TLS handshake", "is it https there?"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -154,7 +155,7 @@ func TestHandshakesThatFailAreTold(t *testing.T) {
 			if text := r.Traffic[0].Failures[0].First[0].Error; !strings.Contains(text, row.words) {
 				t.Errorf("the first failure is %q, which does not say %q", text, row.words)
 			}
-			if err := c.Reach(t.Context()); err == nil || !strings.Contains(err.Error(), row.words) || !strings.Contains(err.Error(), "is it https there") {
+			if err := c.Reach(t.Context()); err == nil || !strings.Contains(err.Error(), row.words) || !strings.Contains(err.Error(), row.advice) {
 				t.Errorf("before the run: %v", err)
 			}
 		})

@@ -1,32 +1,11 @@
 package programs
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
 	"example.com/supervisor/internal/leaktest"
-	"golang.org/x/sys/unix"
 )
 
-// TestMain fails when a test leaves a descriptor open or a process behind. What a
-// program has started and not waited for becomes a child of this process
-// (PR_SET_CHILD_SUBREAPER, prctl(2)), so that it is found.
-func TestMain(m *testing.M) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		fmt.Fprintln(os.Stderr, "cannot look for processes that are left:", err)
-		os.Exit(1)
-	}
-	code := leaktest.Run(m, nil)
-	for {
-		pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
-		if pid == 0 && err == nil {
-			children, _ := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
-			fmt.Fprintf(os.Stderr, "processes are left behind: %s\n", children)
-			code = 1
-		}
-		if pid <= 0 {
-			os.Exit(code)
-		}
-	}
-}
+// TestMain fails when a test leaves a descriptor open or a process behind.
+func TestMain(m *testing.M) { os.Exit(leaktest.RunWithProcesses(m)) }

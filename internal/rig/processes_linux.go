@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,4 +70,14 @@ func (s *Supervisor) bury() {
 		text, _ := os.ReadFile(s.Log)
 		s.Logf("%s", text)
 	}
+}
+
+// Descriptors counts what the supervisor has open (proc_pid_fd(5)).
+func (s *Supervisor) Descriptors() int {
+	s.Helper()
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return len(open)
 }

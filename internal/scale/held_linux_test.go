@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"example.com/supervisor/internal/numbers"
 	"example.com/supervisor/upgrade"
 )
 
@@ -32,14 +32,14 @@ func (s *supervised) holds() (h held) {
 	s.Helper()
 	s.alone()
 	metrics := s.Metrics()
-	h.heap = int(figure(s.TB, metrics, "go_memstats_heap_inuse_bytes"))
-	h.goroutines = int(figure(s.TB, metrics, "go_goroutines"))
+	h.heap = int(numbers.FromMetrics(s.TB, metrics, "go_memstats_heap_inuse_bytes"))
+	h.goroutines = int(numbers.FromMetrics(s.TB, metrics, "go_goroutines"))
 	h.resident = resident(s.TB, s.PID())
 	h.state = size(filepath.Join(s.Dir, "run", "state.json"))
 	h.history = size(filepath.Join(s.Dir, "state", historyFile))
 	s.client.CloseIdleConnections()
 	s.Poll("the end of what asks", func() bool { // of the control connections, which are descriptors too
-		n := descriptors(s.TB, s.PID())
+		n := s.Descriptors()
 		same := n == h.descriptors
 		h.descriptors = n
 		return same
@@ -51,19 +51,6 @@ func (s *supervised) holds() (h held) {
 	return h
 }
 
-func figure(tb testing.TB, metrics, name string) float64 {
-	tb.Helper()
-	found := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(metrics)
-	if found == nil {
-		tb.Fatalf("there is no metric %s", name)
-	}
-	n, err := strconv.ParseFloat(found[1], 64)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return n
-}
-
 // size is the length of a file; 0 if there is none.
 func size(path string) int {
 	info, err := os.Stat(path)
@@ -71,15 +58,6 @@ func size(path string) int {
 		return 0
 	}
 	return int(info.Size())
-}
-
-func descriptors(tb testing.TB, pid int) int {
-	tb.Helper()
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return len(entries)
 }
 
 // resident is the resident memory of a process in bytes (proc(5), statm).

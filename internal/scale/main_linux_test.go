@@ -3,10 +3,10 @@ package scale
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"testing"
 
 	"example.com/supervisor/internal/leaktest"
+	"example.com/supervisor/internal/numbers"
 )
 
 // TestMain makes the test binary a holder of connections where it is started as
@@ -38,13 +38,9 @@ func isLong() bool { return os.Getenv(longEnv) != "" }
 // amount is how many of something the long form has, or short.
 func amount(tb testing.TB, env string, short int) int {
 	tb.Helper()
-	text := os.Getenv(env)
-	if text == "" {
-		return short
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		tb.Fatalf("%s must be a number: %q", env, text)
+	n := int(numbers.FromEnv(tb, env, uint64(short)))
+	if n < 1 {
+		tb.Fatalf("%s must be at least 1: %d", env, n)
 	}
 	return n
 }

@@ -16,25 +16,11 @@ func judge(r Result) []string {
 }
 
 func judgeTraffic(r Result) []string {
-	var problems []string
-	if r.Failed > 0 {
-		problems = append(problems, fmt.Sprintf("%s failed: %s", figures.Requests(r.Failed), figures.ByKind(r.FailedByKind)))
-	}
-	if r.Unfinished > 0 {
-		problems = append(problems, fmt.Sprintf("%s had no answer at the end", figures.Requests(r.Unfinished)))
-	}
-	if r.Answered+r.Failed+r.Unfinished != r.Requests {
-		problems = append(problems, fmt.Sprintf("%d answered, %d failed and %d unfinished do not make %s", r.Answered, r.Failed, r.Unfinished, figures.Requests(r.Requests)))
-	}
+	problems := r.Counts.Problems(r.FailedByKind)
 	if len(r.Traffic) == 0 {
 		problems = append(problems, "no traffic was sent")
 	}
-	for _, t := range r.Traffic {
-		if t.Answered == 0 {
-			problems = append(problems, fmt.Sprintf("no request of %q was answered: nothing is shown", t.Name))
-		}
-	}
-	return problems
+	return append(problems, figures.Silent(r.Traffic)...)
 }
 
 func judgeUpgrades(r Result) []string {

@@ -21,10 +21,10 @@ func goodResult() Result {
 	}
 	r.Traffic[3].Steady = load.Latency{}
 	r.Upgrades = []Upgrade{
-		{Number: 1, Version: "v2", Fault: Crash, Expected: upgrade.Aborted, Verdict: upgrade.Aborted, From: 1, To: 2, AtSeconds: 2, DurationSeconds: 0.012, After: latency},
-		{Number: 2, Version: "v3", Fault: Sick, Expected: upgrade.RolledBack, Verdict: upgrade.RolledBack, From: 1, To: 3, AtSeconds: 6, DurationSeconds: 0.15, StartupSeconds: 0.01, After: latency},
-		{Number: 3, Version: "v4", Fault: Stall, Expected: upgrade.RolledBack, Verdict: upgrade.RolledBack, From: 1, To: 4, AtSeconds: 8, DurationSeconds: 0.21, StartupSeconds: 0.01, After: latency},
-		{Number: 4, Version: "v5", Expected: upgrade.Committed, Verdict: upgrade.Committed, From: 1, To: 5, AtSeconds: 10, DurationSeconds: 0.512, StartupSeconds: 0.009, After: latency},
+		{Number: 1, Version: "v2", Fault: Crash, Expected: upgrade.Aborted, Verdict: upgrade.Aborted, From: 1, To: 2, AtSeconds: 2, DurationSeconds: 0.012, Aftermath: figures.Aftermath{After: latency}},
+		{Number: 2, Version: "v3", Fault: Sick, Expected: upgrade.RolledBack, Verdict: upgrade.RolledBack, From: 1, To: 3, AtSeconds: 6, DurationSeconds: 0.15, StartupSeconds: 0.01, Aftermath: figures.Aftermath{After: latency}},
+		{Number: 3, Version: "v4", Fault: Stall, Expected: upgrade.RolledBack, Verdict: upgrade.RolledBack, From: 1, To: 4, AtSeconds: 8, DurationSeconds: 0.21, StartupSeconds: 0.01, Aftermath: figures.Aftermath{After: latency}},
+		{Number: 4, Version: "v5", Expected: upgrade.Committed, Verdict: upgrade.Committed, From: 1, To: 5, AtSeconds: 10, DurationSeconds: 0.512, StartupSeconds: 0.009, Aftermath: figures.Aftermath{After: latency}},
 	}
 	for i, depth := range []uint32{2, 3, 131, 1} {
 		wait := float64(depth)

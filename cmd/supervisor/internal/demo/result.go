@@ -19,12 +19,7 @@ type Result struct {
 	Settings    Settings        `json:"settings"`
 	// DurationSeconds is how long requests were sent.
 	DurationSeconds float64 `json:"duration_seconds"`
-	// Requests = Answered + Failed + Unfinished.
-	Requests uint64 `json:"requests"`
-	Answered uint64 `json:"answered"`
-	Failed   uint64 `json:"failed"`
-	// Unfinished requests had no answer when the run was cut short.
-	Unfinished uint64 `json:"unfinished"`
+	figures.Counts
 	// FailedByKind has only the kinds that occurred.
 	FailedByKind map[load.FailureKind]uint64 `json:"failed_by_kind"`
 	Traffic      []figures.Traffic           `json:"traffic"`
@@ -84,17 +79,7 @@ type Upgrade struct {
 	AtSeconds       float64 `json:"at_seconds"`
 	DurationSeconds float64 `json:"duration_seconds"`
 	StartupSeconds  float64 `json:"startup_seconds"`
-	// QueueMaxDepth, QueueMaxSojournMS and QueueDrops are what the accept queue
-	// did from the request to the verdict: the most connections that waited, the
-	// longest that one was seen to wait, and the packets dropped. Nil if the
-	// supervisor does not know.
-	QueueMaxDepth     *uint32  `json:"queue_max_depth"`
-	QueueMaxSojournMS *float64 `json:"queue_max_sojourn_ms"`
-	QueueDrops        *uint64  `json:"queue_drops"`
-	// Failed counts the requests that failed after it, and After has the
-	// latencies of the open loops.
-	Failed uint64       `json:"failed"`
-	After  load.Latency `json:"after"`
+	figures.Aftermath
 }
 
 func newResult(c Config) Result {
@@ -123,7 +108,7 @@ func newResult(c Config) Result {
 func (r *Result) take(report load.Report) {
 	r.report = &report
 	r.DurationSeconds = report.DurationSeconds
-	r.Requests, r.Answered, r.Failed, r.Unfinished = report.Requests, report.OK, report.Failed, report.Unfinished
+	r.Counts = figures.CountsOf(report)
 	if report.FailedByKind != nil {
 		r.FailedByKind = report.FailedByKind
 	}
@@ -134,8 +119,7 @@ func (r *Result) take(report load.Report) {
 	r.Traffic = figures.TrafficOf(report)
 	for i := range min(len(report.Events), len(r.Upgrades)) { // both in the order of time
 		r.Upgrades[i].AtSeconds = report.Events[i].AtSeconds
-		r.Upgrades[i].Failed = report.Events[i].Failed
-		r.Upgrades[i].After = report.Events[i].After
+		r.Upgrades[i].Take(report.Events[i])
 	}
 }
 
@@ -144,23 +128,5 @@ func (r *Result) watched(t *figures.Tape) {
 	r.Queue, r.QueueLimit, r.QueueDrops = t.Points(), t.Limit(), t.Drops()
 }
 
-// account fills in what the accept queues did; the service has one.
-func (u *Upgrade) account(queues []upgrade.QueueAccount) {
-	u.QueueMaxDepth, u.QueueMaxSojournMS, u.QueueDrops = figures.Account(queues, isItsListener)
-}
-
+// isItsListener reports whether a listener is the only one of the service.
 func isItsListener(name string) bool { return name == listenerName }
-
-// deepest is the greatest depth of the accept queue.
-func (r Result) deepest() uint32 {
-	var most uint32
-	for _, p := range r.Queue {
-		most = max(most, p.Depth)
-	}
-	for _, u := range r.Upgrades {
-		if u.QueueMaxDepth != nil {
-			most = max(most, *u.QueueMaxDepth)
-		}
-	}
-	return most
-}

@@ -174,7 +174,7 @@ func (p *performance) offer(ctx context.Context, o offer, of int) error {
 		AtSeconds:       report.Started.Sub(p.started).Seconds(),
 		DurationSeconds: report.DurationSeconds, StartupSeconds: report.StartupSeconds,
 	}
-	u.account(report.Queues)
+	u.Account(report.Queues, isItsListener)
 	p.result.Upgrades = append(p.result.Upgrades, u)
 	p.screen.Line(u.line())
 	return nil

@@ -63,20 +63,24 @@ func (r Result) WriteTable(w io.Writer) error {
 }
 
 func (r Result) writeTraffic(b *strings.Builder) {
-	sum := figures.Sum{Requests: r.Requests, Failed: r.Failed, FailedByKind: r.FailedByKind}
+	sum := figures.Sum{Counts: r.Counts, FailedByKind: r.FailedByKind}
 	figures.WriteTraffic(b, r.Traffic, sum, seconds(r.Settings.AfterUpgradeSeconds))
 }
 
-func (r Result) writeUpgrades(b *strings.Builder) {
+// rows are what is shown of the upgrades.
+func (r Result) rows() []figures.Row {
 	var rows []figures.Row
 	for _, u := range r.Upgrades {
 		rows = append(rows, figures.Row{
 			Number: u.Number, AtSeconds: u.AtSeconds, What: u.short(), Verdict: string(u.Verdict), Wrong: u.Verdict != u.Expected,
-			DurationSeconds: u.DurationSeconds, StartupSeconds: u.StartupSeconds,
-			QueueMaxDepth: u.QueueMaxDepth, QueueMaxSojournMS: u.QueueMaxSojournMS, Failed: u.Failed, After: u.After,
+			DurationSeconds: u.DurationSeconds, StartupSeconds: u.StartupSeconds, Aftermath: u.Aftermath,
 		})
 	}
-	figures.WriteAttempts(b, "version", rows)
+	return rows
+}
+
+func (r Result) writeUpgrades(b *strings.Builder) {
+	figures.WriteAttempts(b, "version", r.rows())
 	fmt.Fprintf(b, `
 Latency is counted from when a request was due; for slow requests and streams,
 from when it was sent. Of the accept queue: the most connections that waited in
@@ -107,7 +111,7 @@ func (r Result) writeVerdict(b *strings.Builder) {
 	if r.OK {
 		fmt.Fprintf(b, "OK: %s, 0 failed\n", figures.Requests(r.Requests))
 		fmt.Fprintf(b, "    %d of %d versions committed, 1 aborted, 2 rolled back, as each deserved\n", r.Settings.Upgrades, len(r.Upgrades))
-		fmt.Fprintf(b, "    at most %s connections waited to be accepted, and none was dropped\n", figures.Grouped(uint64(r.deepest())))
+		fmt.Fprintf(b, "    at most %s connections waited to be accepted, and none was dropped\n", figures.Grouped(uint64(figures.Deepest(r.Queue, r.rows()))))
 		fmt.Fprintf(b, "    no process and no file left behind\n")
 		return
 	}

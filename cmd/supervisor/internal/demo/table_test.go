@@ -1,12 +1,10 @@
 package demo
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
+	"example.com/supervisor/internal/golden"
 	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
 )
@@ -37,29 +35,7 @@ func TestTable(t *testing.T) {
 		if err := r.WriteTable(&b); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name+".txt", b.String())
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (rewrite it with -update); got:\n%s\nwant:\n%s", path, got, want)
-	}
-	for line := range strings.Lines(got) {
-		line = strings.TrimSuffix(line, "\n")
-		if utf8.RuneCountInString(line) > 79 && !strings.HasPrefix(line, "NOT OK") {
-			t.Errorf("%s: longer than 79 columns: %s", name, line)
-		}
+		golden.Compare(t, *update, name+".txt", b.String())
+		golden.Width(t, b.String(), 79, "NOT OK")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"runtime"
 
 	"example.com/supervisor/internal/load"
+	"example.com/supervisor/upgrade"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,6 +38,71 @@ func ThisMachine() Machine {
 func (m Machine) String() string {
 	return fmt.Sprintf("%d cores, %s, %s %s", m.Cores, m.Kernel, m.Go, m.Arch)
 }
+
+// Counts are what became of requests:
+// Requests = Answered + Failed + Unfinished.
+type Counts struct {
+	Requests uint64 `json:"requests"`
+	Answered uint64 `json:"answered"`
+	Failed   uint64 `json:"failed"`
+	// Unfinished requests had no answer when the run was cut short.
+	Unfinished uint64 `json:"unfinished"`
+}
+
+// CountsOf takes those of all traffic out of a report.
+func CountsOf(r load.Report) Counts {
+	return Counts{Requests: r.Requests, Answered: r.OK, Failed: r.Failed, Unfinished: r.Unfinished}
+}
+
+// Problems says in words what with the counts is not as it should be; kinds
+// are the failures by kind.
+func (c Counts) Problems(kinds map[load.FailureKind]uint64) []string {
+	var problems []string
+	if c.Failed > 0 {
+		problems = append(problems, fmt.Sprintf("%s failed: %s", Requests(c.Failed), ByKind(kinds)))
+	}
+	if c.Unfinished > 0 {
+		problems = append(problems, fmt.Sprintf("%s had no answer at the end", Requests(c.Unfinished)))
+	}
+	if c.Answered+c.Failed+c.Unfinished != c.Requests {
+		problems = append(problems, fmt.Sprintf("%d answered, %d failed and %d unfinished do not make %s", c.Answered, c.Failed, c.Unfinished, Requests(c.Requests)))
+	}
+	return problems
+}
+
+// Silent says in words of which kinds of traffic no request was answered.
+func Silent(traffic []Traffic) []string {
+	var problems []string
+	for _, t := range traffic {
+		if t.Answered == 0 {
+			problems = append(problems, fmt.Sprintf("no request of %q was answered: nothing is shown", t.Name))
+		}
+	}
+	return problems
+}
+
+// An Aftermath is what was seen of one thing that was done to the service.
+type Aftermath struct {
+	// QueueMaxDepth, QueueMaxSojournMS and QueueDrops are what the accept queues
+	// did until it was done: the most connections that waited, the longest that
+	// one was seen to wait, and the packets dropped. Nil if nobody knows.
+	QueueMaxDepth     *uint32  `json:"queue_max_depth"`
+	QueueMaxSojournMS *float64 `json:"queue_max_sojourn_ms"`
+	QueueDrops        *uint64  `json:"queue_drops"`
+	// Failed counts the requests that failed after it, and After has the
+	// latencies of the open loops.
+	Failed uint64       `json:"failed"`
+	After  load.Latency `json:"after"`
+}
+
+// Account fills in what wanted accept queues did: of several the most, and the
+// drops of all.
+func (a *Aftermath) Account(queues []upgrade.QueueAccount, wanted Wanted) {
+	a.QueueMaxDepth, a.QueueMaxSojournMS, a.QueueDrops = account(queues, wanted)
+}
+
+// Take fills in what its clients saw.
+func (a *Aftermath) Take(e load.EventReport) { a.Failed, a.After = e.Failed, e.After }
 
 // Traffic is what one kind of traffic came to, for people: Answered is
 // load.TrafficReport.OK.

@@ -10,15 +10,16 @@ import (
 
 // A Sum is what all traffic came to together.
 type Sum struct {
-	Requests, Failed, Resent uint64
-	FailedByKind             map[load.FailureKind]uint64
+	Counts
+	Resent       uint64
+	FailedByKind map[load.FailureKind]uint64
 }
 
 // WriteTraffic writes the table of the traffic, and below it the first failures
 // of each kind. after is how long an upgrade has an influence; 0 if there was
 // none.
 func WriteTraffic(b *strings.Builder, traffic []Traffic, sum Sum, after time.Duration) {
-	const row = "%-15s%9s%7s%s%s"
+	const row = "%-15s %8s %6s%s%s"
 	header := ""
 	columns := fmt.Sprintf("%6s%6s%6s%6s", "p50", "p99", "p99.9", "max")
 	second := columns
@@ -68,11 +69,8 @@ type Row struct {
 	Wrong           bool
 	DurationSeconds float64
 	// StartupSeconds is 0 if it is not known.
-	StartupSeconds    float64
-	QueueMaxDepth     *uint32  // nil if it is not known
-	QueueMaxSojournMS *float64 // as well
-	Failed            uint64
-	After             load.Latency
+	StartupSeconds float64
+	Aftermath
 }
 
 // WriteAttempts writes the table of what was done to the service, with what as

@@ -29,10 +29,10 @@ type QueuePoint struct {
 // Wanted says by their names which listeners are meant.
 type Wanted func(listener string) bool
 
-// Account sums up what wanted accept queues did: the most connections that
+// account sums up what wanted accept queues did: the most connections that
 // waited in one, the longest that one was seen to wait, and the packets that
 // were dropped of all. What is not known is nil.
-func Account(queues []upgrade.QueueAccount, wanted Wanted) (depth *uint32, sojournMS *float64, drops *uint64) {
+func account(queues []upgrade.QueueAccount, wanted Wanted) (depth *uint32, sojournMS *float64, drops *uint64) {
 	for _, q := range queues {
 		if !wanted(q.Listener) {
 			continue
@@ -183,4 +183,19 @@ func points(looks []look, most int, shortest time.Duration) []QueuePoint {
 		from = to
 	}
 	return all
+}
+
+// Deepest is the greatest depth of the accept queue, by what was recorded and by
+// what was seen of each thing that was done.
+func Deepest(recorded []QueuePoint, done []Row) uint32 {
+	var most uint32
+	for _, p := range recorded {
+		most = max(most, p.Depth)
+	}
+	for _, r := range done {
+		if r.QueueMaxDepth != nil {
+			most = max(most, *r.QueueMaxDepth)
+		}
+	}
+	return most
 }

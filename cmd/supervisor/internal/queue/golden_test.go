@@ -2,9 +2,6 @@ package queue
 
 import (
 	"flag"
-	"os"
-	"path/filepath"
-	"testing"
 	"time"
 
 	"example.com/supervisor/health"
@@ -12,25 +9,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
-
-// golden compares got with the file testdata/name.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (rewrite it with -update); got:\n%s\nwant:\n%s", path, got, want)
-	}
-}
 
 var noon = time.Date(2026, 5, 4, 12, 0, 0, 250_000_000, time.Local)
 

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"example.com/supervisor/internal/golden"
 )
 
 func TestPicturesForAPerson(t *testing.T) {
@@ -26,7 +28,7 @@ func TestPicturesForAPerson(t *testing.T) {
 	show("nothing", Snapshot{Service: "web", Time: noon}, Look{Width: 80})
 	show("survey", someSurvey(), Look{Width: 80})
 	show("survey, 50 columns", someSurvey(), Look{Width: 50})
-	golden(t, "pictures.txt", all.String())
+	golden.Compare(t, *update, "pictures.txt", all.String())
 }
 
 func TestRowsForAPipe(t *testing.T) {
@@ -37,7 +39,7 @@ func TestRowsForAPipe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	golden(t, "rows.txt", all.String())
+	golden.Compare(t, *update, "rows.txt", all.String())
 }
 
 func TestSparkline(t *testing.T) {

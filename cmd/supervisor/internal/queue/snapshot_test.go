@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/supervisor/health"
+	"example.com/supervisor/internal/golden"
 	"example.com/supervisor/upgrade"
 )
 
@@ -19,7 +20,7 @@ func TestSnapshotAsJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "snapshot.json", string(text)+"\n")
+	golden.Compare(t, *update, "snapshot.json", string(text)+"\n")
 	var again Snapshot
 	if err := json.Unmarshal(text, &again); err != nil || !reflect.DeepEqual(again, s) {
 		t.Errorf("%v: a snapshot came back as\n%+v", err, again)

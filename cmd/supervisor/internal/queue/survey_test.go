@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/supervisor/health"
+	"example.com/supervisor/internal/golden"
 	"example.com/supervisor/upgrade"
 )
 
@@ -148,7 +149,7 @@ func TestSurveyAsJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "survey.json", string(text)+"\n")
+	golden.Compare(t, *update, "survey.json", string(text)+"\n")
 }
 
 func TestSurveyOfAListenerThatWasShutDown(t *testing.T) {

@@ -74,6 +74,7 @@ type shim struct {
 	failed    string // what went wrong, to be said again to another supervisor
 	draining  bool
 	sent      int      // steps of the schedule that were taken
+	told      int      // how often the program was told to end: by those, and by SIGTERM of somebody else
 	orders    []uint64 // to drain, of this session
 	step      *time.Timer
 	watchdog  watchdog
@@ -226,6 +227,7 @@ func (s *shim) nextStep() {
 	}
 	step := s.cfg.Stop[s.sent]
 	s.sent++
+	s.told++
 	s.program.signal(step.Signal)
 	if s.sent < len(s.cfg.Stop) {
 		s.step.Reset(step.Wait)
@@ -238,6 +240,8 @@ func (s *shim) pass(sig syscall.Signal) {
 	switch sig {
 	case syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE:
 		return
+	case syscall.SIGTERM:
+		s.told++
 	}
 	s.program.signal(sig)
 }
@@ -249,7 +253,7 @@ func (s *shim) hasEnded(status syscall.WaitStatus) {
 		return
 	}
 	answer := fdpass.Drained{}
-	if s.sent > 1 {
+	if s.told > 1 {
 		answer.Cut, answer.Unknown = s.left()
 	}
 	for _, id := range s.orders {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +38,9 @@ func (u Upgrader) Act(ctx context.Context, doing func(string)) Attempt {
 			What: "upgrade", Verdict: Unknown, Reason: err.Error(),
 			began: began, DurationSeconds: time.Since(began).Seconds(), interrupted: ctx.Err() != nil,
 		}
+		if a.interrupted {
+			a.Reason = "interrupted; it may go on"
+		}
 		return a
 	}
 	a := Attempt{
@@ -47,7 +51,7 @@ func (u Upgrader) Act(ctx context.Context, doing func(string)) Attempt {
 	if report.To == 0 {
 		a.What = "upgrade"
 	}
-	a.QueueMaxDepth, a.QueueMaxSojournMS, a.QueueDrops = figures.Account(report.Queues, u.Wanted)
+	a.Account(report.Queues, u.Wanted)
 	return a
 }
 
@@ -66,13 +70,25 @@ const (
 
 // Act implements Actor. The command and what it started are killed at the end of
 // ctx; it is in a process group of its own, so that an interrupt from a terminal
-// is not for it.
+// is not for it. The command alone is killed with this process too
+// (PR_SET_PDEATHSIG, prctl(2)).
 func (c Command) Act(ctx context.Context, doing func(string)) Attempt {
+	ended := make(chan Attempt)
+	go func() { // joined below; the thread must live as long as the command, whose parent it is to the kernel
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		ended <- c.run(ctx, doing)
+	}()
+	return <-ended
+}
+
+// run is Act on a thread of its own.
+func (c Command) run(ctx context.Context, doing func(string)) Attempt {
 	doing("running " + c.Words[0])
 	var said ending
 	cmd := exec.CommandContext(ctx, c.Words[0], c.Words[1:]...)
 	cmd.Stdout, cmd.Stderr = &said, &said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = aftermath
 	began := time.Now()
@@ -82,9 +98,13 @@ func (c Command) Act(ctx context.Context, doing func(string)) Attempt {
 	}
 	a := Attempt{
 		What: short(filepath.Base(c.Words[0])), OK: err == nil, Verdict: Done,
-		DurationSeconds: time.Since(began).Seconds(), began: began, interrupted: ctx.Err() != nil,
+		DurationSeconds: time.Since(began).Seconds(), began: began,
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		a.Verdict, a.Reason, a.interrupted = Unknown, "interrupted; it was killed", true
+	default:
 		a.Verdict, a.Reason = Broken, err.Error()
 		if text := said.String(); text != "" {
 			a.Reason += ": " + text

@@ -70,14 +70,7 @@ type Attempt struct {
 	// StartupSeconds is the part of it that a candidate took to become ready; 0
 	// if it is not known.
 	StartupSeconds float64 `json:"startup_seconds,omitempty"`
-	// What the accept queues did meanwhile; nil if nobody knows.
-	QueueMaxDepth     *uint32  `json:"queue_max_depth"`
-	QueueMaxSojournMS *float64 `json:"queue_max_sojourn_ms"`
-	QueueDrops        *uint64  `json:"queue_drops"`
-	// Failed counts the requests that failed after it, and After has the
-	// latencies of the open loops.
-	Failed uint64       `json:"failed"`
-	After  load.Latency `json:"after"`
+	figures.Aftermath
 
 	began       time.Time
 	interrupted bool

@@ -16,7 +16,7 @@ func TestEveryFieldOfTheResultIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, v := range []any{Result{}, Attempt{}, figures.Traffic{}} {
-		for field := range reflect.TypeOf(v).Fields() {
+		for _, field := range reflect.VisibleFields(reflect.TypeOf(v)) {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if name != "" && !strings.Contains(string(text), "`"+name+"`") {
 				t.Errorf("docs/load.md does not tell of %T.%s, %s", v, field.Name, name)

@@ -26,12 +26,7 @@ type Result struct {
 	// AfterUpgradeSeconds is how long after the beginning of an attempt a
 	// request counts as influenced by it.
 	AfterUpgradeSeconds float64 `json:"after_upgrade_seconds"`
-	// Requests = Answered + Failed + Unfinished.
-	Requests uint64 `json:"requests"`
-	Answered uint64 `json:"answered"`
-	Failed   uint64 `json:"failed"`
-	// Unfinished requests had no answer when the run was cut short.
-	Unfinished uint64 `json:"unfinished"`
+	figures.Counts
 	// Resent counts how often a request was sent again because the server said
 	// by HTTP/2 that it had not processed it.
 	Resent uint64 `json:"resent"`
@@ -67,12 +62,11 @@ func newResult(c Config) Result {
 func (r *Result) take(report load.Report) {
 	r.report = report
 	r.DurationSeconds = report.DurationSeconds
-	r.Requests, r.Answered, r.Failed, r.Unfinished = report.Requests, report.OK, report.Failed, report.Unfinished
+	r.Counts = figures.CountsOf(report)
 	r.Resent, r.FailedByKind, r.Answers, r.StartLag = report.Resent, report.FailedByKind, report.Generations, report.StartLag
 	r.Traffic = figures.TrafficOf(report)
 	for i := range r.Attempts { // both in the order of time
-		r.Attempts[i].Failed = report.Events[i].Failed
-		r.Attempts[i].After = report.Events[i].After
+		r.Attempts[i].Take(report.Events[i])
 	}
 }
 

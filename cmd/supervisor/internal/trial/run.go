@@ -87,9 +87,6 @@ func (t *trial) actAll(ctx context.Context) {
 		t.doing("")
 		a.Number = len(t.result.Attempts) + 1
 		a.AtSeconds = a.began.Sub(t.started).Seconds()
-		if a.interrupted {
-			a.Reason = "interrupted; it may go on"
-		}
 		t.run.Mark(load.Event{Label: fmt.Sprint(a.Number), Time: a.began, Verdict: a.Verdict})
 		t.result.Attempts = append(t.result.Attempts, a)
 		t.screen.Line(a.line())

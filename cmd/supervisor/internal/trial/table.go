@@ -22,35 +22,52 @@ func (a Attempt) line() string {
 // what others said.
 func (r Result) WriteTable(w io.Writer) error {
 	var b strings.Builder
-	sum := figures.Sum{Requests: r.Requests, Failed: r.Failed, Resent: r.Resent, FailedByKind: r.FailedByKind}
+	sum := figures.Sum{Counts: r.Counts, Resent: r.Resent, FailedByKind: r.FailedByKind}
 	var after time.Duration
 	if len(r.Attempts) > 0 {
 		after = time.Duration(r.AfterUpgradeSeconds * float64(time.Second))
 	}
 	figures.WriteTraffic(&b, r.Traffic, sum, after)
-	r.writeAttempts(&b)
+	if len(r.Attempts) > 0 {
+		figures.WriteAttempts(&b, "to", r.rows())
+	}
 	fmt.Fprintf(&b, `
 Latency is counted from when a request was due; for slow requests and streams,
 from when it was sent. This side ran on:
 %v
 `, r.Machine)
+	r.writeLateness(&b)
 	r.writeVerdict(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func (r Result) writeAttempts(b *strings.Builder) {
+// late is from which start lag on, of one request in a hundred, the reader should
+// know of it: pauses of a machine that has time to spare are shorter.
+const late = 10 * time.Millisecond
+
+// writeLateness tells where this side did not keep the times of the requests, so
+// that nobody takes its own limit for that of the service.
+func (r Result) writeLateness(b *strings.Builder) {
+	if r.StartLag.P99MS < float64(late.Milliseconds()) {
+		return
+	}
+	fmt.Fprintf(b, `This side could not keep the rate: one request in a hundred was %.0f ms late or
+more, at most %.0f ms, which is part of the latencies. Lower the rates, or send
+from a machine with time to spare.
+`, r.StartLag.P99MS, r.StartLag.MaxMS)
+}
+
+// rows are what is shown of the attempts.
+func (r Result) rows() []figures.Row {
 	var rows []figures.Row
 	for _, a := range r.Attempts {
 		rows = append(rows, figures.Row{
 			Number: a.Number, AtSeconds: a.AtSeconds, What: a.What, Verdict: a.Verdict, Wrong: !a.OK,
-			DurationSeconds: a.DurationSeconds, StartupSeconds: a.StartupSeconds,
-			QueueMaxDepth: a.QueueMaxDepth, QueueMaxSojournMS: a.QueueMaxSojournMS, Failed: a.Failed, After: a.After,
+			DurationSeconds: a.DurationSeconds, StartupSeconds: a.StartupSeconds, Aftermath: a.Aftermath,
 		})
 	}
-	if len(rows) > 0 {
-		figures.WriteAttempts(b, "to", rows)
-	}
+	return rows
 }
 
 func (r Result) writeVerdict(b *strings.Builder) {
@@ -69,7 +86,7 @@ func (r Result) writeVerdict(b *strings.Builder) {
 		fmt.Fprintf(b, "    %s\n", r.deeds())
 	}
 	if len(r.Queue) > 0 {
-		fmt.Fprintf(b, "    at most %s waited to be accepted, %s dropped\n", figures.Grouped(uint64(r.deepest())), figures.Grouped(r.QueueDrops))
+		fmt.Fprintf(b, "    at most %s waited to be accepted, %s dropped\n", figures.Grouped(uint64(figures.Deepest(r.Queue, r.rows()))), figures.Grouped(r.QueueDrops))
 	}
 }
 
@@ -88,18 +105,4 @@ func (r Result) deeds() string {
 		parts = append(parts, fmt.Sprintf("%d %s", counts[verdict], verdict))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// deepest is the greatest depth of the accept queue.
-func (r Result) deepest() uint32 {
-	var most uint32
-	for _, p := range r.Queue {
-		most = max(most, p.Depth)
-	}
-	for _, a := range r.Attempts {
-		if a.QueueMaxDepth != nil {
-			most = max(most, *a.QueueMaxDepth)
-		}
-	}
-	return most
 }

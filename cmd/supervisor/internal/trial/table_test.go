@@ -1,13 +1,12 @@
 package trial
 
 import (
-	"os"
-	"path/filepath"
+	"fmt"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"example.com/supervisor/cmd/supervisor/internal/figures"
+	"example.com/supervisor/internal/golden"
 	"example.com/supervisor/internal/load"
 )
 
@@ -17,13 +16,13 @@ func someResult() Result {
 	deepest, wait := uint32(17), 12.0
 	r := Result{
 		Machine: figures.Machine{Cores: 2, Kernel: "Linux 6.12.0", Go: "go1.26.8", Arch: "amd64"}, URL: "http://127.0.0.1:8080/",
-		AfterUpgradeSeconds: 1, Requests: 12_000, Answered: 12_000, Resent: 7, acts: true,
+		AfterUpgradeSeconds: 1, Counts: figures.Counts{Requests: 12_000, Answered: 12_000}, Resent: 7, acts: true,
 		Traffic: []figures.Traffic{
 			{Name: "new connections", Requests: 6_000, Answered: 6_000, Steady: latency, AfterUpgrade: latency},
 			{Name: "HTTP/2", Requests: 6_000, Answered: 6_000, Resent: 7, Steady: latency},
 		},
 		Attempts: []Attempt{
-			{Number: 1, What: "generation 2", OK: true, Verdict: "committed", AtSeconds: 2, DurationSeconds: 0.512, StartupSeconds: 0.01, QueueMaxDepth: &deepest, QueueMaxSojournMS: &wait, After: latency},
+			{Number: 1, What: "generation 2", OK: true, Verdict: "committed", AtSeconds: 2, DurationSeconds: 0.512, StartupSeconds: 0.01, Aftermath: figures.Aftermath{QueueMaxDepth: &deepest, QueueMaxSojournMS: &wait, After: latency}},
 			{Number: 2, What: "systemctl", OK: true, Verdict: Done, AtSeconds: 4, DurationSeconds: 0.1},
 		},
 		Queue: []figures.QueuePoint{{Seconds: 0, Depth: 3}},
@@ -49,28 +48,25 @@ func TestTable(t *testing.T) {
 		if err := r.WriteTable(&b); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name+".txt", b.String())
+		golden.Compare(t, *update, name+".txt", b.String())
+		golden.Width(t, b.String(), 79)
 	}
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+// TestTableTellsOfALateSender: its limit must not be taken for the service's.
+func TestTableTellsOfALateSender(t *testing.T) {
+	t.Parallel()
+	for p99, tells := range map[float64]bool{0: false, 9.9: false, 10: true, 850.4: true} {
+		r := someResult()
+		r.StartLag = load.Latency{Count: 100, P99MS: p99, MaxMS: 2 * p99}
+		var b strings.Builder
+		if err := r.WriteTable(&b); err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (rewrite it with -update); got:\n%s\nwant:\n%s", path, got, want)
-	}
-	for line := range strings.Lines(got) {
-		if utf8.RuneCountInString(line) > 80 {
-			t.Errorf("%s: longer than 79 columns: %s", name, line)
+		golden.Width(t, b.String(), 79)
+		want := fmt.Sprintf("could not keep the rate: one request in a hundred was %.0f ms late", p99)
+		if strings.Contains(b.String(), "could not keep") != tells || tells && !strings.Contains(b.String(), want) {
+			t.Errorf("%v ms late:\n%s", p99, b.String())
 		}
 	}
 }

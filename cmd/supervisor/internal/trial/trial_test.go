@@ -199,7 +199,19 @@ func TestCommandIsKilledWithWhatItStarted(t *testing.T) {
 	t.Parallel()
 	ctx, interrupt := context.WithCancel(t.Context())
 	a := Command{[]string{"sh", "-c", "sleep 1000 & sleep 1000"}}.Act(ctx, func(string) { time.AfterFunc(50*time.Millisecond, interrupt) })
-	if !a.interrupted || a.OK || a.DurationSeconds > 100 {
+	if !a.interrupted || a.OK || a.DurationSeconds > 100 || a.Verdict != Unknown || a.Reason != "interrupted; it was killed" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestCommandThatWasFasterThanTheInterruptIsDone, and not called cut short.
+func TestCommandThatWasFasterThanTheInterruptIsDone(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	for _, words := range [][]string{{"true"}, {"/no/such/program"}} {
+		if a := (Command{words}).Act(ctx, func(string) {}); !a.OK && !a.interrupted || a.OK && a.Reason != "" {
+			t.Errorf("%+v", a)
+		}
 	}
 }
