@@ -83,7 +83,7 @@ func (h *listeners) repair(l *heldListener) error {
 	if err := l.Verify(); errors.Is(err, fdpass.ErrCookie) {
 		return err
 	} else if err != nil {
-		if err := h.listenAgain(l.Listener, l.socket.Backlog); err != nil {
+		if err := h.listenAgain(l); err != nil {
 			return err
 		}
 	}
@@ -151,8 +151,13 @@ func (h *listeners) seeToQueue(l *heldListener) error {
 }
 
 // listenAgain undoes shutdown(2) on a listener, which stays bound if its port
-// was asked for (inet_csk_listen_stop and inet_put_port in net/ipv4).
-func (h *listeners) listenAgain(l fdpass.Listener, backlog int) error {
+// was asked for (inet_csk_listen_stop and inet_put_port in net/ipv4). One that the
+// kernel chose is given up, and listen(2) would choose another: it is asked for.
+func (h *listeners) listenAgain(l *heldListener) error {
+	if err := bindAgain(l); err != nil {
+		return fmt.Errorf("%w (its port was the kernel's choice, and cannot be taken again: %w)", errShutDown, err)
+	}
+	backlog := l.socket.Backlog
 	if backlog == 0 {
 		backlog = math.MaxInt32 // the kernel lowers it to its own limit (listen(2))
 	}
@@ -162,7 +167,7 @@ func (h *listeners) listenAgain(l fdpass.Listener, backlog int) error {
 	if err := l.Verify(); err != nil {
 		return fmt.Errorf("%w (%w)", errShutDown, err)
 	}
-	if err := isWhereItWas(l); err != nil {
+	if err := isWhereItWas(l.Listener); err != nil {
 		_ = unix.Shutdown(l.FD, unix.SHUT_RDWR) // rather than to listen where nobody asked for it
 		return err
 	}
@@ -171,8 +176,19 @@ func (h *listeners) listenAgain(l fdpass.Listener, backlog int) error {
 	return nil
 }
 
-// isWhereItWas checks that l has its address still: a port that the kernel
-// chose is lost by shutdown(2), and listen(2) chooses another. A Unix socket
+// bindAgain takes the port of a TCP listener again if it has none. One that is bound
+// is left as it is: bind(2) says EINVAL.
+func bindAgain(l *heldListener) error {
+	if l.at == nil || !strings.HasPrefix(l.Network, "tcp") {
+		return nil
+	}
+	if err := unix.Bind(l.FD, l.at); !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+// isWhereItWas checks that l has its address still, and no other. A Unix socket
 // keeps all but its use: it seems to listen and refuses all who connect.
 func isWhereItWas(l fdpass.Listener) error {
 	now, err := fdpass.Describe(l.Name, l.FD)

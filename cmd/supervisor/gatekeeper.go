@@ -19,10 +19,12 @@ type gatekeeper struct {
 	gate    *health.Gate
 	settle  time.Duration
 	ripe    time.Duration // how long a report of the candidate may take after the window
+	repair  func() error  // of the listeners
 
 	// Of the monitor's goroutine; read after it has ended.
 	began   time.Duration // -1: not yet
 	finding health.Finding
+	lost    error // a listener that does not listen, and cannot be made to
 
 	mu      sync.Mutex
 	settled bool  // the probe has passed for the window
@@ -33,7 +35,7 @@ func newGatekeeper(w *watcher, t upgrade.Target, m *health.Monitor) *gatekeeper 
 	a := w.account(t.Request, m)
 	return &gatekeeper{
 		target: t, account: a, gate: health.NewGate(a.watched, time.Duration(w.settings().Settle)),
-		settle: time.Duration(w.settings().Settle), ripe: statsInterval(len(w.settings().Listen)) * 3 / 2, began: -1,
+		repair: w.audit, settle: time.Duration(w.settings().Settle), ripe: statsInterval(len(w.settings().Listen)) * 3 / 2, began: -1,
 	}
 }
 
@@ -61,11 +63,26 @@ func (g *gatekeeper) see(v health.View) bool {
 		open = false
 	}
 	g.finding = finding
+	if g.isLost(finding) {
+		return true
+	}
 	if !open || !g.hasSettled() || !g.isRipe(v) {
 		return false
 	}
 	g.account.bake.Observe(v.Observations) // what is dropped from here on is the bake's affair
 	return true
+}
+
+// isLost reports whether a listener does not listen now, and that cannot be put right:
+// nothing is gained by waiting for it.
+func (g *gatekeeper) isLost(f health.Finding) bool {
+	if f.Reason != health.ReasonNotListening || f.Ago > 0 {
+		return false
+	}
+	if err := g.repair(); errors.Is(err, errShutDown) {
+		g.lost = err
+	}
+	return g.lost != nil
 }
 
 func (g *gatekeeper) hasSettled() bool {
@@ -85,6 +102,8 @@ func (g *gatekeeper) verdict(err error) (why, decision, reason string, _ error) 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch f := g.finding; {
+	case err == nil && g.lost != nil:
+		return "", "shut", string(f.Reason), g.lost
 	case err == nil && f.Reason == health.ReasonSettled:
 		return f.String(), "opened", string(f.Reason), nil
 	case err == nil:

@@ -47,6 +47,7 @@ type heldListener struct {
 	fdpass.Listener
 	spec   string // as upgrade.Program.Listen has it
 	socket *listen.Socket
+	at     unix.Sockaddr // its address; nil if that is not known
 	state  listenerState
 }
 
@@ -85,6 +86,9 @@ func (h *listeners) add(sources []source) error {
 		l.Kept = s.kept
 		h.log.Info("listens", "listener", l.Name, "network", l.Network, "address", l.Address)
 		held := &heldListener{Listener: l, spec: s.socket.Spec.String(), socket: s.socket}
+		if held.at, err = unix.Getsockname(l.FD); err != nil {
+			h.log.Warn("cannot tell the address of a listener; its port could not be taken again", "listener", l.Name, "error", err)
+		}
 		h.noteLimit(held, s.socket.Backlog)
 		added = append(added, held)
 	}

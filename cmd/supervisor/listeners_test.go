@@ -62,7 +62,19 @@ func held(t *testing.T, spec string) (*listeners, int, *strings.Builder) {
 
 func TestShutDownListenerListensAgain(t *testing.T) {
 	t.Parallel()
-	h, fd, log := held(t, "tcp://127.0.0.1:"+freePort(t)+"?backlog=7")
+	for name, address := range map[string]string{
+		"a port that was asked for": "127.0.0.1:" + freePort(t), "the kernel's choice": "127.0.0.1:0", "the kernel's choice, IPv6": "[::1]:0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listensAgain(t, address)
+		})
+	}
+}
+
+func listensAgain(t *testing.T, address string) {
+	t.Helper()
+	h, fd, log := held(t, "tcp://"+address+"?backlog=7")
 	for range 2 {
 		if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
 			t.Fatal(err)
@@ -125,8 +137,6 @@ func TestShutDownIsNoticedAtOnce(t *testing.T) {
 func TestListenerThatIsLostIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, spec := range []string{
-		"tcp://127.0.0.1:0",
-		"tcp://[::1]:0",
 		"unix://" + filepath.Join(t.TempDir(), "s"),
 		"unixpacket://" + filepath.Join(t.TempDir(), "p"),
 	} {
@@ -147,6 +157,54 @@ func TestListenerThatIsLostIsAnError(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestPortThatSomebodyTookIsLost: as long as he has it. Nobody tries again at once, nor
+// listens anywhere else meanwhile.
+func TestPortThatSomebodyTookIsLost(t *testing.T) {
+	t.Parallel()
+	h, fd, _ := held(t, "tcp://127.0.0.1:0")
+	ended, looked := make(chan struct{}), make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { h.watch(time.Hour, ended, func() { looked <- struct{}{} }) })
+	h.look()
+	<-looked // from now on it is followed
+	other := takeAway(t, h, fd)
+	<-looked
+	select {
+	case <-looked:
+		t.Error("it is tried again and again")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(ended)
+	watching.Wait()
+	for range 2 {
+		if err := h.audit(); !errors.Is(err, errShutDown) || !errors.Is(err, unix.EADDRINUSE) {
+			t.Errorf("error %v, want that the port is in use", err)
+		}
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.audit(); err != nil {
+		t.Errorf("the port is free again: %v", err)
+	}
+}
+
+// takeAway shuts the listener down and takes its port before anybody looks.
+func takeAway(t *testing.T, h *listeners, fd int) (other net.Listener) {
+	t.Helper()
+	h.lookedAt(func(all []*heldListener) {
+		err := unix.Shutdown(fd, unix.SHUT_RDWR)
+		if err == nil {
+			other, err = net.Listen("tcp", all[0].Address)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { _ = other.Close() })
+	return other
 }
 
 func TestBlockingListenerIsMadeNonBlocking(t *testing.T) {

@@ -166,6 +166,28 @@ func TestOverloadIsCounted(t *testing.T) {
 	}
 }
 
+// TestWhatWaitsTooLongForAConnectionIsCounted: what does not fit into the queue of
+// a keep-alive client has failed, and is not forgotten.
+func TestWhatWaitsTooLongForAConnectionIsCounted(t *testing.T) {
+	t.Parallel()
+	config := Config{Target: "http://127.0.0.1:1", Duration: time.Second, Timeout: time.Second}.withDefaults()
+	to, err := parseTarget(config.Target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLoop(Traffic{Pattern: KeepAlive, Clients: 1, Rate: 1}.withDefaults(config), config, to, &generations{})
+	l.started = time.Now()
+	k := newKeepAlive(l) // and nobody who sends what is due
+	const more = 3
+	for range cap(k.queue) + more {
+		k.fire(time.Now())
+	}
+	r := l.summarize(nil)
+	if r.Failed != more || r.Requests != uint64(cap(k.queue)+more) || l.inFlight.Load() != int64(cap(k.queue)) || r.Failures[0].Kind != Overload {
+		t.Errorf("%d in flight: %+v", l.inFlight.Load(), r)
+	}
+}
+
 func TestKeepAliveNoticesWhatHappensBetweenRequests(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {

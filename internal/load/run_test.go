@@ -197,29 +197,43 @@ func TestStallShowsInEveryRequestThatWasDue(t *testing.T) {
 // is not taken off.
 func TestLatencyCountsFromWhenARequestWasDue(t *testing.T) {
 	t.Parallel()
-	config := Config{Target: goodServer(t), Duration: time.Second}.withDefaults()
+	config := Config{Target: bothVersions(t, handler()), Duration: time.Second}.withDefaults()
 	to, err := parseTarget(config.Target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pattern := range []Pattern{NewConnection, KeepAlive} {
-		traffic := Traffic{Pattern: pattern, Rate: 1, Clients: 1}.withDefaults(config)
-		l := newLoop(traffic, config, to, &generations{})
+	for _, traffic := range []Traffic{
+		{Pattern: NewConnection}, {Pattern: KeepAlive, Clients: 1},
+		{Pattern: NewConnection, HTTP2: true}, {Pattern: KeepAlive, Clients: 1, HTTP2: true},
+	} {
+		traffic.Rate = 1
+		l := newLoop(traffic.withDefaults(config), config, to, &generations{})
 		l.started = time.Now().Add(-time.Minute)
-		due := time.Now().Add(-500 * time.Millisecond)
-		var requests sync.WaitGroup
-		if pattern == NewConnection {
-			l.newConnections(t.Context(), &requests)(due)
-		} else {
-			k := newKeepAlive(l)
-			k.fire(due)
-			close(k.queue)
-			k.run(t.Context())
-		}
-		requests.Wait()
+		sendAt(t.Context(), l, time.Now().Add(-500*time.Millisecond))
 		if samples := l.samples.all(); len(samples) != 1 || samples[0].failure != 0 || samples[0].duration() < 500*time.Millisecond {
-			t.Errorf("%s: %+v", pattern, samples)
+			t.Errorf("%s, HTTP/2 %t: %+v", traffic.Pattern, traffic.HTTP2, samples)
 		}
+	}
+}
+
+// sendAt sends one request of a loop that was due at a time, and waits for its
+// answer.
+func sendAt(ctx context.Context, l *loop, due time.Time) {
+	switch {
+	case l.Pattern == NewConnection:
+		var requests sync.WaitGroup
+		l.newConnections(ctx, &requests)(due)
+		requests.Wait()
+	case l.HTTP2:
+		k, over := &sharer{loop: l}, make(chan struct{})
+		k.fire(ctx)(due)
+		close(over)
+		k.run(over)
+	default:
+		k := newKeepAlive(l)
+		k.fire(due)
+		close(k.queue)
+		k.run(ctx)
 	}
 }
 

@@ -52,7 +52,7 @@ func (r Result) writeLateness(b *strings.Builder) {
 	if r.StartLag.P99MS < float64(late.Milliseconds()) {
 		return
 	}
-	fmt.Fprintf(b, `This side could not keep the rate: one request in a hundred was %.0f ms late or
+	fmt.Fprintf(b, `This side could not keep its times: one request in a hundred was %.0f ms late or
 more, at most %.0f ms, which is part of the latencies. Lower the rates, or send
 from a machine with time to spare.
 `, r.StartLag.P99MS, r.StartLag.MaxMS)

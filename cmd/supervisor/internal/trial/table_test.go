@@ -64,7 +64,7 @@ func TestTableTellsOfALateSender(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden.Width(t, b.String(), 79)
-		want := fmt.Sprintf("could not keep the rate: one request in a hundred was %.0f ms late", p99)
+		want := fmt.Sprintf("could not keep its times: one request in a hundred was %.0f ms late", p99)
 		if strings.Contains(b.String(), "could not keep") != tells || tells && !strings.Contains(b.String(), want) {
 			t.Errorf("%v ms late:\n%s", p99, b.String())
 		}

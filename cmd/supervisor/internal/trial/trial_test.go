@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/supervisor/cmd/supervisor/internal/figures"
 	"example.com/supervisor/internal/load"
 )
 
@@ -77,6 +78,54 @@ func TestTrafficGoesOnUntilTheLastVerdict(t *testing.T) {
 		return Attempt{OK: true, Verdict: Done}
 	}))
 	if len(r.Attempts) != 1 || r.Failed == 0 || r.Attempts[0].Failed != r.Failed || r.DurationSeconds < 0.6 || r.OK {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestUnknownVerdictIsNotAskedForAtOnce: nobody answers, for example because the
+// supervisor has gone; that need not take any time.
+func TestUnknownVerdictIsNotAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	url, _ := server(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var last time.Time
+	c := configured(url, 100*time.Millisecond, func(context.Context) Attempt {
+		if !last.IsZero() {
+			if pause := time.Since(last); pause < 50*time.Millisecond {
+				t.Errorf("the next one after %v", pause)
+			}
+			interrupt()
+			return Attempt{Verdict: Unknown}
+		}
+		<-time.After(250 * time.Millisecond) // two more are due by then
+		last = time.Now()
+		return Attempt{Verdict: Unknown, Reason: "nobody answers"}
+	})
+	c.Load.Duration = time.Hour
+	if r := run(t, ctx, c); r.OK || len(r.Attempts) != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestResultHasAllThatTheTrafficTells(t *testing.T) {
+	t.Parallel()
+	report := load.Report{
+		DurationSeconds: 2, Requests: 9, OK: 4, Failed: 3, Unfinished: 2, Resent: 5,
+		FailedByKind: map[load.FailureKind]uint64{load.EOF: 3}, Generations: map[string]uint64{"7": 4},
+		StartLag: load.Latency{Count: 9, MaxMS: 11}, Traffic: []load.TrafficReport{{Name: "a", Requests: 9, OK: 4, Resent: 5}},
+		Events: []load.EventReport{{Failed: 1, After: load.Latency{Count: 3}}, {Failed: 2}},
+	}
+	r := newResult(Config{})
+	r.Attempts = make([]Attempt, len(report.Events))
+	r.take(report)
+	for i, e := range report.Events {
+		if a := r.Attempts[i]; a.Failed != e.Failed || a.After != e.After {
+			t.Errorf("attempt %d: %+v, want %+v", i, a, e)
+		}
+	}
+	if r.Counts != (figures.Counts{Requests: 9, Answered: 4, Failed: 3, Unfinished: 2}) || r.DurationSeconds != 2 || r.Resent != 5 ||
+		r.FailedByKind[load.EOF] != 3 || r.Answers["7"] != 4 || r.StartLag != report.StartLag || len(r.Traffic) != 1 || r.Traffic[0].Answered != 4 || r.Traffic[0].Resent != 5 {
 		t.Errorf("%+v", r)
 	}
 }
