@@ -347,9 +347,6 @@ func (s *Service) awaitConnections() (cut int) {
 	for _, h := range s.https {
 		h.drain()
 	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	<-timer.C
 	for {
 		began, deadline, _ := s.drain.now()
 		now := time.Now()
@@ -359,8 +356,7 @@ func (s *Service) awaitConnections() (cut int) {
 		if !now.Before(deadline) {
 			return s.cutConnections()
 		}
-		timer.Reset(sweepPause(time.Since(now), deadline.Sub(now)))
-		<-timer.C
+		time.Sleep(sweepPause(time.Since(now), deadline.Sub(now)))
 	}
 }
 

@@ -120,7 +120,7 @@ var rooms = []room{
 	{
 		path:   "cmd/supervisor/internal/figures",
 		ours:   []string{"upgrade", "internal/load", "cmd/supervisor/internal/queue"},
-		others: []string{sys, term},
+		others: []string{term},
 	},
 	{
 		path: "cmd/supervisor/internal/trial",

@@ -77,7 +77,7 @@ func undoes(t *testing.T, p peer) {
 			continue
 		}
 		o := light().brief().offer(t, p, f, 1)
-		if o.lost > 0 || o.serves != "v1" || len(o.trips) != 1 || o.said.status != 12 {
+		if o.lost > 0 || o.serves != "v1" || len(o.trips) != 1 || len(o.resumed) != 1 || o.said.status != 12 {
 			t.Errorf("%+v", o)
 		}
 	}

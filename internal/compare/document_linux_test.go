@@ -5,14 +5,12 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"text/template"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"example.com/supervisor/internal/load"
 )
 
 //go:embed testdata/comparison.md
@@ -26,27 +24,12 @@ func (r *results) document() (string, error) {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"Machine": machine(), "Rate": r.pace.rate, "Clients": r.pace.clients, "InFlight": inFlight, "Upgrades": r.upgrades, "Rounds": r.rounds,
+		"Machine": load.ThisMachine().Full(), "Rate": r.pace.rate, "Clients": r.pace.clients, "InFlight": inFlight, "Upgrades": r.upgrades, "Rounds": r.rounds,
 		"StartUp": figure(r.startUp), "Configured": r.pace.startUp.Milliseconds(), "Took": r.took.Round(time.Minute).Minutes(),
 		"Missing": r.missing, "Failed": r.failedTable(), "New": r.latencies(arriving), "Kept": r.latencies(kept), "Times": r.times(),
 		"Faults": r.faultTables(), "Undone": r.undoneTable(), "Repetitions": repetitions, "About": r.abouts(), "Patience": patience.Seconds(), "Watching": r.pace.watching.Seconds(), "Summary": r.summary(),
 	})
 	return b.String(), err
-}
-
-// machine says on what this ran.
-func machine() string {
-	var u unix.Utsname
-	_ = unix.Uname(&u)
-	cpu := "unknown processor"
-	text, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			cpu = strings.TrimSpace(value)
-			break
-		}
-	}
-	return fmt.Sprintf("%d cores (%s), Linux %s, %s", runtime.NumCPU(), cpu, unix.ByteSliceToString(u.Release[:]), runtime.Version())
 }
 
 // figure writes milliseconds with as many digits as they are worth.
@@ -220,19 +203,25 @@ func cell(text string) string {
 
 func (r *results) undoneTable() string {
 	var t table
-	t.head("supervisor, defaults", "faults", "undone", "median ms", "p99 ms", "requests", "without a good answer")
+	t.head("supervisor, defaults", "faults", "undone", "from the fault to a good answer: median ms", "p99 ms",
+		"from the trip until the old version has resumed, as it reports itself: median ms", "p99 ms", "requests", "without a good answer")
 	for _, f := range faults() {
 		o, ok := r.undone[f.title]
 		if !ok {
 			continue
 		}
-		var all []float64
-		for _, d := range o.trips {
-			all = append(all, milliseconds(d))
-		}
-		t.row(f.title, fmt.Sprint(o.begun), fmt.Sprint(len(all)), figure(quantile(all, 0.5)), figure(quantile(all, 0.99)), grouped(o.requests), grouped(o.lost))
+		back, resumed := inMilliseconds(o.trips), inMilliseconds(o.resumed)
+		t.row(f.title, fmt.Sprint(o.begun), fmt.Sprint(len(o.trips)), figure(quantile(back, 0.5)), figure(quantile(back, 0.99)),
+			figure(quantile(resumed, 0.5)), figure(quantile(resumed, 0.99)), grouped(o.requests), grouped(o.lost))
 	}
 	return t.String()
+}
+
+func inMilliseconds(all []time.Duration) (figures []float64) {
+	for _, d := range all {
+		figures = append(figures, milliseconds(d))
+	}
+	return figures
 }
 
 // abouts say of each peer how it was run.

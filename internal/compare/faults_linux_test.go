@@ -49,6 +49,8 @@ type offer struct {
 	// took until the version before served again, if it did.
 	begun int
 	trips []time.Duration
+	// resumed has what the peer itself said of these.
+	resumed []time.Duration
 }
 
 const (
@@ -115,6 +117,7 @@ func (p pace) attempt(d deployment, f fault, number int, o *offer) time.Time {
 	_ = os.Remove(r.Trigger) // of another fault; it stays, for a version that is started again
 	w := witness(d, r)
 	o.said = d.deploy(r)
+	o.resumed = append(o.resumed, o.said.resumed...)
 	return w.wait()
 }
 

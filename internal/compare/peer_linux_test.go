@@ -65,6 +65,9 @@ type said struct {
 	// beyond is the time from request to verdict beyond the start-up that the peer
 	// itself measured; 0 if it does not say.
 	beyond time.Duration
+	// resumed is the time from the decision to go back until the version before
+	// accepted again, as the peer itself measured it; empty if it does not say.
+	resumed []time.Duration
 }
 
 // patience is how long a version may take to start. It is the same for all, in

@@ -77,18 +77,26 @@ func (d *supervision) deploy(r release) said {
 	if r.broken {
 		d.configure("drain-timeoutt = \"15s\"\n")
 	}
-	report, status := d.Begin("upgrade").Verdict()
+	attempt := d.Begin("upgrade")
+	report, status := attempt.Verdict()
 	if r.broken {
 		d.configure("")
 	}
 	s := said{status: status, words: string(report.Verdict)}
 	if report.Verdict == upgrade.Committed {
-		s.beyond = time.Duration((report.DurationSeconds - report.StartupSeconds) * float64(time.Second))
-	} else {
-		s.words += ": " + report.Reason
+		s.beyond = inSeconds(report.DurationSeconds - report.StartupSeconds)
+		return s
+	}
+	s.words += ": " + report.Reason
+	for _, step := range attempt.Steps() {
+		if step.Phase == upgrade.PhaseRollback && report.Verdict == upgrade.RolledBack {
+			s.resumed = append(s.resumed[:0], inSeconds(report.DurationSeconds-step.ElapsedSeconds))
+		}
 	}
 	return s
 }
+
+func inSeconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // settle has nothing to wait for: old generations drain beside the next upgrade.
 func (d *supervision) settle() {}

@@ -3,12 +3,10 @@ package faults
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"runtime"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"example.com/supervisor/internal/load"
 )
 
 const documentHead = `# Faults by phases
@@ -58,7 +56,7 @@ effect is waited for.
 // document is docs/faults.md.
 func document(rows []row, results []*result) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, documentHead, "`make faults`", machine())
+	fmt.Fprintf(&b, documentHead, "`make faults`", load.ThisMachine().Full())
 	find := func(r row, p phase) *result {
 		for _, res := range results {
 			if res.row == r.fault && res.phase == p {
@@ -186,17 +184,4 @@ func anchor(fault string) string {
 		return -1
 	}
 	return strings.Map(keep, strings.ToLower(fault))
-}
-
-// machine describes what it runs on.
-func machine() string {
-	cpu := "an unknown processor"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if _, name, ok := strings.Cut(string(text), "model name\t: "); ok {
-			cpu, _, _ = strings.Cut(name, "\n")
-		}
-	}
-	var name unix.Utsname
-	_ = unix.Uname(&name)
-	return fmt.Sprintf("%d processors (%s), Linux %s, %s", runtime.NumCPU(), cpu, unix.ByteSliceToString(name.Release[:]), runtime.Version())
 }

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"example.com/supervisor/internal/load"
 )
 
 // document is the one that the long forms write.
@@ -30,7 +28,7 @@ func publish(t *testing.T, part, command, figures string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err = replacePart(text, part, fmt.Sprintf("By `%s`, %s.\n\n%s", command, machine(), figures))
+	text, err = replacePart(text, part, fmt.Sprintf("By `%s`, %s, on %s.\n\n%s", command, time.Now().Format(time.DateOnly), load.ThisMachine().Full(), figures))
 	if err == nil {
 		err = os.WriteFile(path, text, 0o644)
 	}
@@ -48,20 +46,6 @@ func replacePart(text []byte, part, by string) ([]byte, error) {
 		return nil, fmt.Errorf("cannot write the figures: the document has no %s%s", begin, end)
 	}
 	return bytes.Join([][]byte{before, []byte(begin + by + end), after}, nil), nil
-}
-
-// machine says where figures come from, and when.
-func machine() string {
-	var name unix.Utsname
-	_ = unix.Uname(&name) // a name less
-	model := "unknown processor"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if found := regexp.MustCompile(`model name\s*: (.*)`).FindSubmatch(text); found != nil {
-			model = strings.TrimSpace(string(found[1]))
-		}
-	}
-	return fmt.Sprintf("%s, on %d cores (%s), Linux %s, %s", time.Now().Format("2006-01-02"), runtime.NumCPU(), model,
-		unix.ByteSliceToString(name.Release[:]), runtime.Version())
 }
 
 // TestPartsAreReplaced: a part of the document is written anew, and nothing else.

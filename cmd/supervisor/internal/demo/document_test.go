@@ -16,7 +16,7 @@ func TestEveryFieldOfTheResultIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, v := range []any{Result{}, figures.Machine{}, Settings{}, figures.Traffic{}, Upgrade{}, figures.QueuePoint{}, load.Latency{}} {
+	for _, v := range []any{Result{}, load.Machine{}, Settings{}, figures.Traffic{}, Upgrade{}, figures.QueuePoint{}, load.Latency{}} {
 		for _, field := range reflect.VisibleFields(reflect.TypeOf(v)) {
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if name != "" && !strings.Contains(string(text), "`"+name+"`") {

@@ -12,7 +12,7 @@ import (
 // goodResult is one with which nothing is wrong.
 func goodResult() Result {
 	r := newResult(Config{Rate: 1000, Duration: 16e9, Upgrades: 1, Bake: 4e8})
-	r.Machine = figures.Machine{Cores: 2, Kernel: "Linux 6.12.0-1234-generic", Go: "go1.26.8", Arch: "amd64"}
+	r.Machine = load.Machine{Cores: 2, Kernel: "Linux 6.12.0-1234-generic", Go: "go1.26.8", Arch: "amd64"}
 	r.Requests, r.Answered = 24_120, 24_120
 	r.Answers = map[string]uint64{"1": 12_000, "3": 120, "4": 110, "5": 12_000}
 	latency := load.Latency{Count: 100, P50MS: 0.412, P99MS: 1.234, P999MS: 12.34, MaxMS: 123.4}

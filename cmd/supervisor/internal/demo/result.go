@@ -14,9 +14,9 @@ type Result struct {
 	// Problems says in words what is not as it should be.
 	Problems []string `json:"problems"`
 	// Interrupted tells that the run was cut short; then nothing was judged.
-	Interrupted bool            `json:"interrupted,omitempty"`
-	Machine     figures.Machine `json:"machine"`
-	Settings    Settings        `json:"settings"`
+	Interrupted bool         `json:"interrupted,omitempty"`
+	Machine     load.Machine `json:"machine"`
+	Settings    Settings     `json:"settings"`
 	// DurationSeconds is how long requests were sent.
 	DurationSeconds float64 `json:"duration_seconds"`
 	figures.Counts
@@ -87,7 +87,7 @@ func newResult(c Config) Result {
 	return Result{
 		Problems: []string{}, LeftBehind: []string{}, Traffic: []figures.Traffic{}, Upgrades: []Upgrade{}, Queue: []figures.QueuePoint{},
 		FailedByKind: map[load.FailureKind]uint64{}, Answers: map[string]uint64{},
-		Machine: figures.ThisMachine(),
+		Machine: load.ThisMachine(),
 		Settings: Settings{
 			NewConnectionsPerSecond: c.Rate,
 			KeepAliveClients:        clients,

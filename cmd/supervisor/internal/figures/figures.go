@@ -9,35 +9,10 @@ package figures
 
 import (
 	"fmt"
-	"runtime"
 
 	"example.com/supervisor/internal/load"
 	"example.com/supervisor/upgrade"
-	"golang.org/x/sys/unix"
 )
-
-// Machine is where it ran.
-type Machine struct {
-	Cores  int    `json:"cores"`
-	Kernel string `json:"kernel"`
-	Go     string `json:"go"`
-	Arch   string `json:"arch"`
-}
-
-// ThisMachine is the one that this process runs on.
-func ThisMachine() Machine {
-	m := Machine{Cores: runtime.NumCPU(), Kernel: "unknown", Go: runtime.Version(), Arch: runtime.GOARCH}
-	var name unix.Utsname
-	if unix.Uname(&name) == nil {
-		m.Kernel = unix.ByteSliceToString(name.Sysname[:]) + " " + unix.ByteSliceToString(name.Release[:])
-	}
-	return m
-}
-
-// String is for example "2 cores, Linux 6.12.0, go1.26.8 amd64".
-func (m Machine) String() string {
-	return fmt.Sprintf("%d cores, %s, %s %s", m.Cores, m.Kernel, m.Go, m.Arch)
-}
 
 // Counts are what became of requests:
 // Requests = Answered + Failed + Unfinished.

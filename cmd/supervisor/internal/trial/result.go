@@ -18,9 +18,9 @@ type Result struct {
 	// Problems says in words what is not as it should be.
 	Problems []string `json:"problems"`
 	// Interrupted tells that the run was ended early by a signal.
-	Interrupted bool            `json:"interrupted,omitempty"`
-	Machine     figures.Machine `json:"machine"`
-	URL         string          `json:"url"`
+	Interrupted bool         `json:"interrupted,omitempty"`
+	Machine     load.Machine `json:"machine"`
+	URL         string       `json:"url"`
 	// DurationSeconds is how long requests were sent.
 	DurationSeconds float64 `json:"duration_seconds"`
 	// AfterUpgradeSeconds is how long after the beginning of an attempt a
@@ -53,7 +53,7 @@ type Result struct {
 
 func newResult(c Config) Result {
 	return Result{
-		Problems: []string{}, Attempts: []Attempt{}, Machine: figures.ThisMachine(), URL: c.URL, acts: c.Every > 0,
+		Problems: []string{}, Attempts: []Attempt{}, Machine: load.ThisMachine(), URL: c.URL, acts: c.Every > 0,
 		AfterUpgradeSeconds: max(c.Load.AfterEvent, 0).Seconds(),
 	}
 }

@@ -15,7 +15,7 @@ func someResult() Result {
 	latency := load.Latency{Count: 100, P50MS: 0.412, P99MS: 1.234, P999MS: 12.34, MaxMS: 123.4}
 	deepest, wait := uint32(17), 12.0
 	r := Result{
-		Machine: figures.Machine{Cores: 2, Kernel: "Linux 6.12.0", Go: "go1.26.8", Arch: "amd64"}, URL: "http://127.0.0.1:8080/",
+		Machine: load.Machine{Cores: 2, Kernel: "Linux 6.12.0", Go: "go1.26.8", Arch: "amd64"}, URL: "http://127.0.0.1:8080/",
 		AfterUpgradeSeconds: 1, Counts: figures.Counts{Requests: 12_000, Answered: 12_000}, Resent: 7, acts: true,
 		Traffic: []figures.Traffic{
 			{Name: "new connections", Requests: 6_000, Answered: 6_000, Steady: latency, AfterUpgrade: latency},
