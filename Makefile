@@ -90,4 +90,5 @@ lint: ## staticcheck
 	staticcheck="$$($(TOOL) -n staticcheck)" && cd examples/grpc && "$$staticcheck" ./...
 
 planted-bugs: ## plant bugs in the machine, one at a time, and expect its tests to find each
-	go test -count=1 -tags planted -run TestPlantedBugs -v ./upgrade
+	@# Each is a build and an exploration: a slow machine takes longer than the ten minutes that go test allows.
+	go test -count=1 -timeout 30m -tags planted -run TestPlantedBugs -v ./upgrade
